@@ -1,0 +1,235 @@
+"""What an engine sees: closed bars up to now, its own account, and nothing else.
+
+Mother keeps one `View` for each engine and symbol and moves it from cycle to cycle; nothing
+in it holds a bar that has not closed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from types import MappingProxyType
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hydra.clock import to_datetime
+from hydra.market.instruments import UNITS_PER_USD, Instrument
+from hydra.portfolio.intents import Amend, Close, Open, OrderType, Side, Ticket
+
+Float64 = NDArray[np.float64]
+
+
+@dataclass(slots=True, kw_only=True)
+class History:
+    """The closed bars of one stream. `at` is the newest; later rows are not to be read.
+
+    Mother replaces the arrays chunk by chunk, keeping a tail of earlier bars in front.
+    """
+
+    instrument: Instrument
+    resolution_ns: int
+    open_ns: NDArray[np.int64]
+    open: Float64
+    high: Float64
+    low: Float64
+    close: Float64
+    volume: Float64
+    bid_close: NDArray[np.int64]  # ticks
+    ask_close: NDArray[np.int64]  # ticks
+    at: int = -1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bars:
+    """The last n closed bars, oldest first; each array (n,), read-only."""
+
+    open_ns: NDArray[np.int64]
+    open: Float64
+    high: Float64
+    low: Float64
+    close: Float64
+    volume: Float64  # base units, NaN where unknown
+
+
+class OwnAccount(Protocol):
+    """The part of an engine's own account that it may look at."""
+
+    @property
+    def equity_units(self) -> int: ...
+    @property
+    def balance_units(self) -> int: ...
+    @property
+    def tickets(self) -> tuple[Ticket, ...]:
+        """All own tickets, every symbol, oldest first."""
+        ...
+
+
+@dataclass(slots=True, kw_only=True)
+class View:
+    """One engine's sight of one symbol, now."""
+
+    symbol: str
+    instrument: Instrument
+    history: History
+    account: OwnAccount
+    features: tuple[float, ...] = ()  # the engine's own, in its order, none of them NaN
+    tickets: tuple[Ticket, ...] = ()  # own tickets on this symbol, oldest first
+    market: Mapping[str, View] = field(default_factory=lambda: MappingProxyType({}))
+
+    @property
+    def now_ns(self) -> int:
+        """The instant at which the newest bar closed."""
+        return int(self.history.open_ns[self.history.at]) + self.history.resolution_ns
+
+    @property
+    def now(self) -> datetime:
+        return to_datetime(self.now_ns)
+
+    @property
+    def open(self) -> float:
+        return float(self.history.open[self.history.at])
+
+    @property
+    def high(self) -> float:
+        return float(self.history.high[self.history.at])
+
+    @property
+    def low(self) -> float:
+        return float(self.history.low[self.history.at])
+
+    @property
+    def close(self) -> float:
+        return float(self.history.close[self.history.at])
+
+    @property
+    def volume(self) -> float:
+        """Base units traded in the newest bar, NaN where unknown."""
+        return float(self.history.volume[self.history.at])
+
+    @property
+    def bid(self) -> Decimal:
+        return self.instrument.price(int(self.history.bid_close[self.history.at]))
+
+    @property
+    def ask(self) -> Decimal:
+        return self.instrument.price(int(self.history.ask_close[self.history.at]))
+
+    @property
+    def equity(self) -> Decimal:
+        """Balance and open P&L, USD."""
+        return Decimal(self.account.equity_units) / UNITS_PER_USD
+
+    @property
+    def balance(self) -> Decimal:
+        return Decimal(self.account.balance_units) / UNITS_PER_USD
+
+    def bars(self, n: int) -> Bars:
+        """The last `n` closed bars (fewer at the start of a season)."""
+        h = self.history
+        window = slice(max(0, h.at + 1 - n), h.at + 1)
+
+        def part(a: NDArray[np.generic]) -> NDArray[np.generic]:
+            copy = a[window].copy()
+            copy.flags.writeable = False
+            return copy
+
+        return Bars(
+            open_ns=part(h.open_ns),  # type: ignore[arg-type]
+            open=part(h.open),  # type: ignore[arg-type]
+            high=part(h.high),  # type: ignore[arg-type]
+            low=part(h.low),  # type: ignore[arg-type]
+            close=part(h.close),  # type: ignore[arg-type]
+            volume=part(h.volume),  # type: ignore[arg-type]
+        )
+
+    def _price(self, price: float | Decimal | None) -> Decimal | None:
+        if price is None:
+            return None
+        return self.instrument.price(self.instrument.ticks(price))
+
+    def _open(
+        self,
+        side: Side,
+        stop: float | Decimal | None,
+        target: float | Decimal | None,
+        *,
+        order: OrderType,
+        price: float | Decimal | None,
+        risk_frac: Decimal | None,
+        lots: Decimal | None,
+        confidence: float | None,
+        thesis: str,
+        expires_s: float | None,
+    ) -> Open:
+        return Open(
+            symbol=self.symbol,
+            side=side,
+            stop=self._price(stop),
+            target=self._price(target),
+            order=order,
+            price=self._price(price),
+            risk_frac=risk_frac,
+            lots=lots,
+            confidence=confidence,
+            thesis=thesis,
+            expires_s=expires_s,
+        )
+
+    def buy(
+        self,
+        *,
+        stop: float | Decimal | None = None,
+        target: float | Decimal | None = None,
+        order: OrderType = OrderType.MARKET,
+        price: float | Decimal | None = None,
+        risk_frac: Decimal | None = None,
+        lots: Decimal | None = None,
+        confidence: float | None = None,
+        thesis: str = "",
+        expires_s: float | None = None,
+    ) -> Open:
+        """An intent to buy this symbol; prices are put on the tick grid."""
+        return self._open(
+            Side.BUY, stop, target, order=order, price=price, risk_frac=risk_frac, lots=lots,
+            confidence=confidence, thesis=thesis, expires_s=expires_s,
+        )  # fmt: skip
+
+    def sell(
+        self,
+        *,
+        stop: float | Decimal | None = None,
+        target: float | Decimal | None = None,
+        order: OrderType = OrderType.MARKET,
+        price: float | Decimal | None = None,
+        risk_frac: Decimal | None = None,
+        lots: Decimal | None = None,
+        confidence: float | None = None,
+        thesis: str = "",
+        expires_s: float | None = None,
+    ) -> Open:
+        """An intent to sell this symbol; prices are put on the tick grid."""
+        return self._open(
+            Side.SELL, stop, target, order=order, price=price, risk_frac=risk_frac, lots=lots,
+            confidence=confidence, thesis=thesis, expires_s=expires_s,
+        )  # fmt: skip
+
+    def close_ticket(
+        self, ticket: Ticket, *, lots: Decimal | None = None, thesis: str = ""
+    ) -> Close:
+        return Close(ticket=ticket.id, lots=lots, thesis=thesis)
+
+    def amend(
+        self,
+        ticket: Ticket,
+        *,
+        stop: float | Decimal | None = None,
+        target: float | Decimal | None = None,
+        thesis: str = "",
+    ) -> Amend:
+        return Amend(
+            ticket=ticket.id, stop=self._price(stop), target=self._price(target), thesis=thesis
+        )

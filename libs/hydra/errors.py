@@ -1,0 +1,40 @@
+"""The errors of Hydra, named by what follows from them.
+
+HydraError
+├── ConfigError      a setting, file or argument is wrong: stop, say what to change
+│   └── DataFault    a price file is faulty: file, row and reason
+├── EngineError      one engine failed: bench it, the rest play on
+├── OrderRejected    a broker refused an order: record it
+├── StorageError     the database cannot be used as it is: stop, nothing is lost
+│   └── JournalFault the journal is torn or altered: name the place, never guess
+"""
+
+from __future__ import annotations
+
+
+class HydraError(Exception):
+    """Base of every error that Hydra raises on purpose; its text is fit for a user."""
+
+
+class ConfigError(HydraError):
+    """A setting, file or argument is wrong. The program stops and says what to change."""
+
+
+class DataFault(ConfigError):
+    """A price file cannot be used as it is. The text names file, row and reason."""
+
+
+class EngineError(HydraError):
+    """An engine raised, overran its deadline or returned nonsense. It is benched."""
+
+
+class OrderRejected(HydraError):
+    """A broker refused an order. The refusal is recorded; nothing was filled."""
+
+
+class StorageError(HydraError):
+    """The database cannot be used as it is. What was committed stays committed."""
+
+
+class JournalFault(StorageError):
+    """The journal is torn or altered. The text names the first bad entry."""
