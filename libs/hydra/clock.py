@@ -60,3 +60,8 @@ def to_ns(at: datetime) -> int:
 def iso(at_ns: int) -> str:
     """2024-01-31T08:00:00Z; fractions of a second only where there are any."""
     return to_datetime(at_ns).isoformat().replace("+00:00", "Z")
+
+
+def monotonic_ns() -> int:
+    """Nanoseconds on a clock that only goes forward: for pauses, never for records."""
+    return time.monotonic_ns()

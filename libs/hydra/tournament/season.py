@@ -165,6 +165,11 @@ class SeasonStore(Protocol):
         """The guardian_state row, as it is committed now; cheap enough for every cycle."""
         ...
 
+    @property
+    def stored_cycle(self) -> int:
+        """The last cycle that a resumed season has committed; 0 for a new one."""
+        ...
+
     def external_inputs(self) -> tuple[tuple[int, str, bytes], ...]:
         """Of a resumed season: (cycle, kind, body) of the records that came from outside."""
         ...

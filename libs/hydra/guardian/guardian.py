@@ -1,0 +1,573 @@
+"""The guardian: judges every intent, watches every floor, remembers across restarts.
+
+Pure and deterministic: it reads no clock and touches nothing outside; whoever holds it hands
+it instants and amounts, and carries out what it says. Money is in units of 1e-8 USD.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import overload
+
+import msgspec
+
+from hydra.errors import ConfigError
+from hydra.guardian.days import DayClock
+from hydra.guardian.memory import NO_FLOOR, Limits, Memory, Reservation, part
+from hydra.guardian.profiles import Profile
+from hydra.guardian.proposal import Former, Proposal, form_amended
+from hydra.guardian.risks import Risks
+from hydra.guardian.rules import IsOpen, cooldown_key, rules_of
+from hydra.guardian.verdicts import (
+    Allowed,
+    Approved,
+    Breach,
+    Change,
+    DayRoll,
+    GuardianDay,
+    Refused,
+    TargetReached,
+    Trail,
+    usd,
+)
+from hydra.market.sessions import is_open as calendar_is_open
+from hydra.portfolio.account import AccountState, MarketState
+from hydra.portfolio.intents import Amend, Close, Intent, Open, Ticket
+
+__all__ = [
+    "NO_FLOOR", "Allowed", "Approved", "Breach", "Change", "DayRoll", "Guardian", "GuardianDay",
+    "Refused", "TargetReached", "Trail",
+]  # fmt: skip
+
+
+class Guardian:
+    """Keeps the accounts of one profile. One guardian may keep any number of accounts.
+
+    Raises ConfigError when a profile other than `none` has no rule at all.
+    """
+
+    def __init__(self, profile: Profile, *, is_open: IsOpen = calendar_is_open) -> None:
+        self.profile = profile
+        self._days = DayClock(profile.reset.zone, profile.reset.at)
+        self._risks = Risks(profile.slippage_allowance_bps)
+        self._book = rules_of(profile, self._risks, is_open)
+        if profile.name != "none" and self._book.is_empty:
+            raise ConfigError(
+                f"guardian profile {profile.name} has no rule left; turn at least one limit on,"
+                ' or take the profile "none"'
+            )
+        self._former = Former(
+            default_risk_frac=profile.default_risk_frac,
+            max_entry_deviation_frac=profile.max_entry_deviation_frac,
+        )
+        self._memories: dict[str, Memory] = {}
+        self._limits: dict[str, Limits] = {}
+        self._trails_equity = profile.max is not None and profile.max.mode == "trailing_intraday"
+        self._trails = self._trails_equity or (
+            profile.max is not None and profile.max.mode == "trailing_closed"
+        )
+        self._kill_reason: str | None = None
+
+    # Accounts and their days
+
+    def open_account(
+        self, name: str, initial_units: int, at_ns: int, *, is_scalper: bool = False
+    ) -> None:
+        """Begin to keep an account; its first day is measured from the initial balance.
+
+        `is_scalper`: a high-frequency scalper, which may risk less in a trade. Raises
+        ValueError on an account that is kept already or has no money.
+        """
+        if name in self._memories:
+            raise ValueError(f"the guardian keeps the account {name} already")
+        if initial_units <= 0:
+            raise ValueError(f"account {name} opens with {initial_units} units, not above 0")
+        memory = Memory(
+            name=name,
+            initial_units=initial_units,
+            is_scalper=is_scalper,
+            day=self._days.day_of(at_ns),
+            day_start_ns=self._days.day_start_ns(at_ns),
+            day_end_ns=self._days.next_reset_ns(at_ns),
+            day_start_balance_units=initial_units,
+            day_reference_units=initial_units,
+            peak_units=initial_units,
+            worst_units=initial_units,
+        )
+        self._keep(memory)
+
+    def _keep(self, memory: Memory) -> None:
+        limits = Limits(self.profile, memory.initial_units)
+        limits.set_floors(memory)
+        self._memories[memory.name] = memory
+        self._limits[memory.name] = limits
+
+    def day_of(self, at_ns: int) -> str:
+        """The label of the guardian's day: 2024-01-31."""
+        return self._days.day_of(at_ns)
+
+    def day_start_ns(self, at_ns: int) -> int:
+        """The reset at or before the instant."""
+        return self._days.day_start_ns(at_ns)
+
+    def next_reset_ns(self, at_ns: int) -> int:
+        """The first reset after the instant."""
+        return self._days.next_reset_ns(at_ns)
+
+    def roll_day(
+        self,
+        name: str,
+        at_ns: int,
+        balance_units: int,
+        equity_units: int,
+        *,
+        worst_units: int | None = None,
+    ) -> DayRoll:
+        """End the account's day and begin the one that holds `at_ns`.
+
+        The new baseline is the balance now; daily latches are released; the equity now is
+        judged at once. `worst_units` is the lowest equity of the day that ended, where the
+        caller knows it better. Raises ValueError while the account's day is not over.
+        """
+        memory = self._memories[name]
+        if at_ns < memory.day_end_ns:
+            raise ValueError(
+                f"account {name}: the day {memory.day} ends at {memory.day_end_ns} ns,"
+                f" it cannot be rolled at {at_ns} ns"
+            )
+        lowest = equity_units if worst_units is None else min(worst_units, equity_units)
+        finished = self.day_so_far(name, balance_units, lowest)
+        profit = balance_units - memory.day_start_balance_units
+        memory.best_day_units = max(memory.best_day_units, profit)
+        memory.day = self._days.day_of(at_ns)
+        memory.day_start_ns = self._days.day_start_ns(at_ns)
+        memory.day_end_ns = self._days.next_reset_ns(at_ns)
+        memory.day_start_balance_units = balance_units
+        memory.day_reference_units = balance_units
+        daily, total = self.profile.daily, self.profile.max
+        if daily is not None and daily.reference == "max(balance, equity)":
+            memory.day_reference_units = max(balance_units, equity_units)
+        if total is not None and total.mode != "static":
+            top = max(balance_units, equity_units) if self._trails_equity else balance_units
+            memory.peak_units = max(memory.peak_units, top)
+        memory.opened = memory.refused = memory.resized = memory.orders = 0
+        memory.breach = ""
+        memory.worst_units = equity_units
+        memory.latches = {
+            rule: latch
+            for rule, latch in memory.latches.items()
+            if latch.until_ns is None or latch.until_ns > at_ns
+        }
+        self._limits[name].set_floors(memory)
+        breaches = self._judge_equity(memory, equity_units, at_ns)
+        return DayRoll(
+            day=memory.day,
+            daily_floor_units=_known(memory.daily_floor),
+            total_floor_units=_known(memory.total_floor),
+            firm_daily_floor_units=_known(memory.firm_daily_floor),
+            firm_total_floor_units=_known(memory.firm_total_floor),
+            breaches=breaches,
+            finished=finished,
+        )
+
+    def day_so_far(self, name: str, balance_units: int, worst_units: int) -> GuardianDay:
+        """The account's day up to now, as a season ends within it."""
+        memory = self._memories[name]
+        return GuardianDay(
+            engine=name,
+            day=memory.day,
+            start_balance_units=memory.day_start_balance_units,
+            daily_floor_units=_known(memory.daily_floor),
+            total_floor_units=_known(memory.total_floor),
+            worst_equity_units=min(memory.worst_units, worst_units),
+            end_balance_units=balance_units,
+            opened=memory.opened,
+            refused=memory.refused,
+            resized=memory.resized,
+            breach=memory.breach,
+        )
+
+    # Floors
+
+    def floors(self, name: str) -> tuple[int, int]:
+        """The (daily, total) equity at or below which `on_worst_equity` is to be called next.
+
+        The guardian's own floor; once that was reached, the firm's, so that a failed
+        challenge is noticed while positions are still being closed; -2**62 for none.
+        """
+        memory = self._memories[name]
+        latches = memory.latches
+        watches_firm = bool(self.profile.firm)
+        daily, total = memory.daily_floor, memory.total_floor
+        if "daily-loss" in latches:
+            hard = watches_firm and self._daily_is_hard and "firm-daily-loss" not in latches
+            daily = memory.firm_daily_floor - 1 if hard else NO_FLOOR
+        if "max-loss" in latches:
+            hard = watches_firm and "firm-max-loss" not in latches
+            total = memory.firm_total_floor - 1 if hard else NO_FLOOR
+        return daily, total
+
+    @property
+    def _daily_is_hard(self) -> bool:
+        return self.profile.daily is not None and self.profile.daily.kind == "hard"
+
+    def trail(self, name: str) -> Trail | None:
+        """How the total floor moves between resets; None where it does not."""
+        if not self._trails:
+            return None
+        limits = self._limits[name]
+        on = "equity" if self._trails_equity else "balance"
+        return Trail(on, limits.trail_distance_units, limits.trail_lock_units)
+
+    def on_peak(self, name: str, peak_units: int) -> None:
+        """The closed balance (or, trailing intraday, the equity) has been this high.
+
+        To be called before a reset and before a snapshot where `trail` is not None: whoever
+        moves the floor between resets knows the peak, the guardian only what it was shown.
+        """
+        memory = self._memories[name]
+        if self._trails and peak_units > memory.peak_units:
+            memory.peak_units = peak_units
+            self._limits[name].set_floors(memory)
+
+    def headroom_units(self, name: str, equity_units: int) -> tuple[int | None, int | None]:
+        """What may still be lost before the firm's (daily, total) limit is broken."""
+        memory = self._memories[name]
+        daily, total = _known(memory.firm_daily_floor), _known(memory.firm_total_floor)
+        return (
+            None if daily is None else equity_units - daily,
+            None if total is None else equity_units - total,
+        )
+
+    def excess_risk_units(self, account: AccountState, market: MarketState) -> int | None:
+        """By how much the stops of all tickets together break the risk budget; 0: they fit.
+
+        None: a ticket's risk is unknown. It may grow without an intent, by swap and, where
+        the day is measured from max(balance, equity), by a reset with open gains.
+        """
+        budget = self._book.budget
+        if budget is None:
+            return 0
+        memory = self._memories[account.name]
+        memory.look_at(account, market.now_ns)
+        room = budget.room_units(account, market, memory)
+        return None if room is None else max(0, -room)
+
+    def on_worst_equity(
+        self, name: str, worst_units: int, equity_units: int, at_ns: int
+    ) -> tuple[Breach, ...]:
+        """Judge the lowest equity of a step; to be called when it reached one of `floors`.
+
+        Returns what was not known before. `daily-loss` latches until the next reset,
+        everything else for the season; positions are the caller's to close.
+        """
+        memory = self._memories[name]
+        return self._judge_equity(memory, min(worst_units, equity_units), at_ns)
+
+    def _judge_equity(self, memory: Memory, worst: int, at_ns: int) -> tuple[Breach, ...]:
+        memory.worst_units = min(memory.worst_units, worst)
+        firm = self.profile.firm
+        found: list[Breach] = []
+
+        def latch(rule: str, until_ns: int | None, floor: int, text: str) -> None:
+            if rule not in memory.latches:
+                text = f"equity {usd(worst)} reached {text} {usd(floor)}"
+                breach = Breach(rule, at_ns, until_ns, floor, worst, text)
+                memory.latches[rule] = breach
+                memory.breach = memory.breach or rule
+                found.append(breach)
+
+        if worst <= memory.daily_floor:
+            latch("daily-loss", memory.day_end_ns, memory.daily_floor, "the day's floor")
+        if worst <= memory.total_floor:
+            latch("max-loss", None, memory.total_floor, "the account's floor")
+        if firm:
+            if worst < memory.firm_daily_floor and self._daily_is_hard:
+                text = f"{firm}'s daily limit, the challenge is failed:"
+                latch("firm-daily-loss", None, memory.firm_daily_floor, text)
+            if worst < memory.firm_total_floor:
+                text = f"{firm}'s maximum loss, the challenge is failed:"
+                latch("firm-max-loss", None, memory.firm_total_floor, text)
+        return tuple(found)
+
+    # Intents
+
+    @overload
+    def review(
+        self, intent: Open, account: AccountState, market: MarketState
+    ) -> Approved | Refused: ...
+    @overload
+    def review(
+        self, intent: Close | Amend, account: AccountState, market: MarketState
+    ) -> Allowed | Refused: ...
+    @overload
+    def review(
+        self, intent: Intent, account: AccountState, market: MarketState
+    ) -> Approved | Allowed | Refused: ...
+
+    def review(
+        self, intent: Intent, account: AccountState, market: MarketState
+    ) -> Approved | Allowed | Refused:
+        """May it be done, and how large? What cannot be known is refused.
+
+        An approval is remembered: it counts for rates, cooldown and the risk budget. Closing
+        and tightening a stop pass under every latch and under the kill switch.
+        """
+        memory = self._memories.get(account.name)
+        if memory is None:
+            text = f"the guardian keeps no account {account.name}"
+            return Refused(intent, "unknown-account", None, account.name, text)
+        verdict: Approved | Allowed | Refused
+        if isinstance(intent, Open):
+            verdict = self._review_open(intent, account, market, memory)
+        elif isinstance(intent, Close):
+            verdict = self._review_close(intent, account, market)
+        else:
+            verdict = self._review_amend(intent, account, market, memory)
+        if isinstance(verdict, Refused):
+            memory.refused += 1
+        else:
+            memory.count_order(market.now_ns)
+        return verdict
+
+    def _review_open(
+        self, intent: Open, account: AccountState, market: MarketState, memory: Memory
+    ) -> Approved | Refused:
+        if self._kill_reason is not None:
+            return self._killed_refusal(intent)
+        now_ns = market.now_ns
+        memory.look_at(account, now_ns)
+        if self._trails:
+            equity = account.equity_units
+            top = equity if self._trails_equity and equity is not None else account.balance_units
+            self.on_peak(memory.name, top)
+        for gate in self._book.gates:
+            refused = gate.judge(intent, account, market, memory)
+            if refused is not None:
+                return refused
+        symbol = intent.symbol
+        instrument = market.instrument(symbol)
+        if instrument is None:
+            text = f"{symbol!r} is not traded in this season"
+            return Refused(intent, "instrument", None, str(symbol), text)
+        touch = market.touch(symbol)
+        if touch is None:
+            return Refused(intent, "fresh-quote", None, None, f"{symbol} has no price yet")
+        proposal = self._former.form(intent, account, self._risks.grid(instrument), touch)
+        if isinstance(proposal, Refused):
+            return proposal
+        for rule in self._book.rules:
+            verdict = rule.judge(proposal, account, market, memory)
+            if isinstance(verdict, Refused):
+                return verdict
+            proposal = verdict
+        steps, loss = proposal.steps, proposal.loss_units
+        risk_units = None if loss is None else loss * steps
+        if proposal.changes:
+            memory.resized += 1
+        memory.last_open_ns[cooldown_key(intent)] = now_ns
+        if self._book.budget is not None:
+            worst = proposal.worst_entry_ticks
+            memory.reserve(
+                Reservation(symbol, proposal.side, now_ns, worst, steps, risk_units), account
+            )
+        return Approved(intent, steps, proposal.worst_entry_ticks, risk_units, proposal.changes)
+
+    def _review_close(
+        self, intent: Close, account: AccountState, market: MarketState
+    ) -> Allowed | Refused:
+        ticket = _ticket(account, intent.ticket)
+        if ticket is None:
+            return _no_ticket(intent)
+        instrument = market.instrument(ticket.symbol)
+        if instrument is None:
+            text = f"{ticket.symbol!r} is not traded in this season"
+            return Refused(intent, "instrument", None, ticket.symbol, text)
+        most = instrument.steps(ticket.lots)
+        if intent.lots is None:
+            return Allowed(intent, most)
+        try:
+            steps = int(intent.lots // instrument.lot_step)
+        except (TypeError, ValueError, ArithmeticError):
+            steps = 0
+        if steps <= 0:
+            text = f"{intent.lots} lots are not at least one step of {instrument.lot_step}"
+            return Refused(intent, "malformed", str(instrument.lot_step), str(intent.lots), text)
+        return Allowed(intent, min(steps, most))
+
+    def _review_amend(
+        self, intent: Amend, account: AccountState, market: MarketState, memory: Memory
+    ) -> Allowed | Refused:
+        ticket = _ticket(account, intent.ticket)
+        if ticket is None:
+            return _no_ticket(intent)
+        instrument = market.instrument(ticket.symbol)
+        if instrument is None:
+            text = f"{ticket.symbol!r} is not traded in this season"
+            return Refused(intent, "instrument", None, ticket.symbol, text)
+        grid = self._risks.grid(instrument)
+        touch = market.touch(ticket.symbol)
+        worst: int | None = None
+        if not ticket.is_open:
+            worst = memory.worst_entry_ticks(ticket.symbol, ticket.side, ticket.entry_ns)
+        formed = form_amended(intent, ticket, grid, touch, worst)
+        if isinstance(formed, Refused):
+            return formed
+        stop_ticks, _ = formed
+        allowed = Allowed(intent, instrument.steps(ticket.lots))
+        old_ticks = None if ticket.stop is None else instrument.ticks(ticket.stop)
+        moved = 0  # ticks by which the stop comes nearer
+        if stop_ticks is not None:
+            if old_ticks is None:
+                return allowed
+            moved = ticket.side * (stop_ticks - old_ticks)
+            if moved > 0:
+                return allowed
+        if moved == 0:
+            for gate in self._book.rates:
+                refused = gate.judge(intent, account, market, memory)
+                if refused is not None:
+                    return refused
+            return allowed
+        if self._kill_reason is not None:
+            return self._killed_refusal(intent)
+        memory.look_at(account, market.now_ns)
+        for gate in self._book.gates:
+            refused = gate.judge(intent, account, market, memory)
+            if refused is not None:
+                return refused
+        if not self._book.widening:
+            return allowed
+        entry_ticks = worst if ticket.entry is None else instrument.ticks(ticket.entry)
+        if touch is None or entry_ticks is None or stop_ticks is None:
+            text = f"ticket {ticket.id} has no known price or entry: its risk is unknown"
+            return Refused(intent, "risk-budget", None, None, text)
+        loss_units = max(0, grid.loss_units(ticket.side, entry_ticks, stop_ticks))
+        proposal = Proposal(
+            intent, ticket.symbol, ticket.side, grid, touch, allowed.steps, True, stop_ticks,
+            None, loss_units, ticket.id,
+        )  # fmt: skip
+        for rule in self._book.widening:
+            verdict = rule.judge(proposal, account, market, memory)
+            if isinstance(verdict, Refused):
+                return verdict
+            for change in verdict.changes:  # a ticket cannot shrink with its stop
+                text = f"with the stop at {intent.stop} the ticket would be too large"
+                return Refused(intent, change.rule, change.limit, change.figure, text)
+        return allowed
+
+    def _killed_refusal(self, intent: Open | Amend) -> Refused:
+        return Refused(intent, "kill-switch", None, None, f"kill switch: {self._kill_reason}")
+
+    # What happened
+
+    def on_opened(self, name: str, at_ns: int) -> None:
+        """A ticket was filled: it counts for its day, which is a trading day."""
+        memory = self._memories[name]
+        memory.opened += 1
+        day = self._days.day_of(at_ns)
+        if day != memory.last_trading_day:
+            memory.last_trading_day = day
+            memory.trading_days += 1
+
+    def on_flat(self, name: str, balance_units: int, at_ns: int) -> TargetReached | None:
+        """No ticket is open or pending: is the target reached? Told once.
+
+        Asks for the profile's trading days and its consistency as well; missing either is
+        no failure. Source: FTMO.md, section 1.
+        """
+        memory, profile = self._memories[name], self.profile
+        self.on_peak(name, balance_units)
+        if profile.target_frac is None or memory.target_ns is not None:
+            return None
+        target_units = memory.initial_units + part(memory.initial_units, profile.target_frac)
+        if balance_units < target_units or memory.trading_days < profile.min_trading_days:
+            return None
+        if profile.consistency is not None:
+            best = max(memory.best_day_units, balance_units - memory.day_start_balance_units)
+            whole = balance_units if profile.consistency.denominator == "profit" else target_units
+            if best > part(whole - memory.initial_units, profile.consistency.best_day_frac):
+                return None
+        memory.target_ns = at_ns
+        return TargetReached(name, at_ns, balance_units, target_units, memory.trading_days)
+
+    # Switches
+
+    def kill(self, reason: str) -> None:
+        """No new risk on any account until `release`."""
+        self._kill_reason = reason
+
+    def release(self) -> None:
+        """Undo `kill`. Latches of accounts stay."""
+        self._kill_reason = None
+
+    @property
+    def killed(self) -> bool:
+        """Whether the kill switch is on."""
+        return self._kill_reason is not None
+
+    def bench(self, name: str, reason: str, at_ns: int) -> None:
+        """No new risk on this account for the season."""
+        self._memories[name].latches["benched"] = Breach("benched", at_ns, None, 0, 0, reason)
+
+    def is_halted(self, name: str) -> bool:
+        """Whether the account may take no new risk now."""
+        return self._kill_reason is not None or bool(self._memories[name].latches)
+
+    def latches(self, name: str) -> tuple[Breach, ...]:
+        """What the account is latched by, oldest first."""
+        return tuple(self._memories[name].latches.values())
+
+    # Across restarts
+
+    def snapshot(self) -> dict[str, object]:
+        """All that is remembered, as plain JSON values."""
+        accounts: dict[str, object] = {}
+        for name, memory in self._memories.items():
+            memory.unseen = ()
+            accounts[name] = msgspec.to_builtins(memory)
+        return {
+            "profile": self.profile.name, "killed": self._kill_reason, "accounts": accounts,
+        }  # fmt: skip
+
+    def restore(self, snapshot: Mapping[str, object]) -> None:
+        """Take up where `snapshot` left off. Floors are worked out anew from the profile.
+
+        Raises ConfigError on a snapshot of another profile or one that cannot be read.
+        """
+        try:
+            saved = msgspec.convert(snapshot, _Saved)
+        except msgspec.ValidationError as error:
+            raise ConfigError(f"the guardian's saved state cannot be read: {error}") from error
+        if saved.profile != self.profile.name:
+            raise ConfigError(
+                f"the guardian's saved state is of the profile {saved.profile}, not"
+                f" {self.profile.name}; go on with {saved.profile} or begin a new season"
+            )
+        self._kill_reason = saved.killed
+        self._memories.clear()
+        self._limits.clear()
+        for memory in saved.accounts.values():
+            self._keep(memory)
+
+
+class _Saved(msgspec.Struct, frozen=True):
+    profile: str
+    killed: str | None
+    accounts: dict[str, Memory]
+
+
+def _known(floor: int) -> int | None:
+    return None if floor == NO_FLOOR else floor
+
+
+def _ticket(account: AccountState, number: int) -> Ticket | None:
+    for ticket in account.tickets:
+        if ticket.id == number:
+            return ticket
+    return None
+
+
+def _no_ticket(intent: Close | Amend) -> Refused:
+    text = f"the account has no ticket {intent.ticket}"
+    return Refused(intent, "ticket", None, intent.ticket, text)

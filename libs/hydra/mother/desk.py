@@ -1,0 +1,427 @@
+"""The desk: from an engine's wish through the guardian to the book, and back as fills.
+
+It is the only place that changes an account, and it records everything that it does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
+
+from hydra.errors import EngineError
+from hydra.guardian.guardian import Allowed, Approved, Guardian, Refused
+from hydra.guardian.verdicts import Breach, GuardianDay
+from hydra.market.instruments import Instrument
+from hydra.mother.ledgers import Account, LiveTicket
+from hydra.mother.market import BookMarket
+from hydra.mother.shadow import Shadows
+from hydra.portfolio.account import AccountState
+from hydra.portfolio.book import AccountBook, Event
+from hydra.portfolio.columns import (
+    BREACHED,
+    BY_ENGINE,
+    BY_RISK_BUDGET,
+    BY_STOP_OUT,
+    CANCELLED,
+    CLOSED,
+    LIMIT,
+    MARKET,
+    OPENED,
+    REASONS,
+    STOP,
+    TRAIL_BALANCE,
+    TRAIL_EQUITY,
+)
+from hydra.portfolio.intents import Amend, Close, Intent, Open, OrderType
+from hydra.tournament.season import GuardianDayRow, LatchRow, SeasonStore
+
+ORDER_CODES = {OrderType.MARKET: MARKET, OrderType.LIMIT: LIMIT, OrderType.STOP: STOP}
+NS_PER_S = 1_000_000_000
+encode = msgspec.json.Encoder(order="deterministic").encode
+
+
+class Desk:
+    """Trades for all accounts of a season. `cycle` and `now_ns` are set by Mother."""
+
+    def __init__(
+        self,
+        *,
+        book: AccountBook,
+        accounts: Sequence[Account],
+        on_total_breach: Callable[[Account, str], None],
+        guardians: Sequence[Guardian],
+        instruments: Sequence[Instrument],
+        market: BookMarket,
+        shadows: Shadows,
+        store: SeasonStore,
+    ) -> None:
+        self.book = book
+        self.accounts = accounts
+        self.cycle = 0
+        self.now_ns = 0
+        self.on_total_breach = on_total_breach  # what follows when an account is lost
+        self._guardians = guardians  # one for each account
+        self._instruments = instruments
+        self._symbols: Mapping[str, int] = {one.symbol: i for i, one in enumerate(instruments)}
+        self._market = market
+        self._shadows = shadows
+        self._store = store
+        self._next_ticket = 1
+        self._changed: dict[int, tuple[Account, LiveTicket]] = {}
+
+    # Records
+
+    def record(
+        self, engine: str, kind: str, body: Mapping[str, object], amount_units: int | None = None
+    ) -> None:
+        """Append to the journal."""
+        self._store.journal(self.cycle, self.now_ns, engine, kind, amount_units, encode(body))
+
+    def write_tickets(self) -> None:
+        """Hand the rows of all tickets that changed since the last call to the store."""
+        for account, ticket in self._changed.values():
+            self._store.ticket(ticket.row(account.name))
+        self._changed.clear()
+
+    # From wish to order
+
+    def wish(self, account: Account, intents: Sequence[Intent], latency_ns: int) -> None:
+        """Judge and carry out what an engine asked for. Raises EngineError on nonsense."""
+        for intent in intents:
+            if isinstance(intent, Open):
+                self._open(account, intent, latency_ns)
+            elif isinstance(intent, Close):
+                self._close(account, intent, latency_ns)
+            elif isinstance(intent, Amend):
+                self._amend(account, intent, latency_ns)
+            else:
+                raise EngineError(f"returned {type(intent).__name__}, which is not an intent")
+
+    def state(self, account: Account, symbol: str | None = None) -> AccountState:
+        """The account as the guardian is shown it; `symbol` is known to be fresh."""
+        row = self.book.accounts[account.index].item()
+        equity: int | None = row[1]
+        for ticket in account.tickets:
+            known = ticket.symbol == symbol or not ticket.is_open
+            if not known and not self._market.is_fresh(ticket.symbol):
+                equity = None
+                break
+        return AccountState(
+            name=account.name,
+            initial_units=account.initial_units,
+            balance_units=row[0],
+            equity_units=equity,
+            margin_units=row[3],
+            tickets=account.tickets,
+        )
+
+    def _open(self, account: Account, intent: Open, latency_ns: int) -> None:
+        verdict = self._guardians[account.index].review(
+            intent, self.state(account, intent.symbol), self._market
+        )
+        if isinstance(verdict, Refused):
+            self.record(account.name, "refused", {"intent": intent, "refused": verdict_of(verdict)})
+            self._shadows.refused(self, account, intent, latency_ns)
+            return
+        ticket = self._submit(account, verdict, latency_ns)
+        body = {"ticket": ticket.id, "lots": ticket.instrument.lots(ticket.steps), "intent": intent}
+        if verdict.changes:
+            body["changes"] = verdict.changes
+        self.record(account.name, "approved", body)
+        self._shadows.approved(self, account, verdict, latency_ns, ticket)
+
+    def _submit(self, account: Account, verdict: Approved, latency_ns: int) -> LiveTicket:
+        intent = verdict.intent
+        symbol = self._symbols[intent.symbol]
+        instrument = self._instruments[symbol]
+        ticks = instrument.ticks
+        ticket = LiveTicket(
+            id=self._next_ticket,
+            slot=0,
+            symbol=symbol,
+            instrument=instrument,
+            intent=intent,
+            steps=verdict.steps,
+            decided_ns=self.now_ns,
+            stop_ticks=ticks(intent.stop) if intent.stop is not None else 0,
+            target_ticks=ticks(intent.target) if intent.target is not None else 0,
+        )
+        self._next_ticket += 1
+        ticket.slot = self.lay_down(account.index, verdict, ticket=ticket.id, latency_ns=latency_ns)
+        account.live[ticket.id] = ticket
+        self._changed[ticket.id] = (account, ticket)
+        account.refresh(ticket)
+        return ticket
+
+    def lay_down(self, account: int, verdict: Approved, *, ticket: int, latency_ns: int) -> int:
+        """Put an approved order into the book; returns its slot."""
+        intent = verdict.intent
+        symbol = self._symbols[intent.symbol]
+        ticks = self._instruments[symbol].ticks
+        life_ns = int(intent.expires_s * NS_PER_S) if intent.expires_s else 0
+        return self.book.submit(
+            account=account,
+            ticket=ticket,
+            symbol=symbol,
+            side=int(intent.side),
+            steps=verdict.steps,
+            order=ORDER_CODES[intent.order],
+            price=ticks(intent.price) if intent.price is not None else 0,
+            stop_at=ticks(intent.stop) if intent.stop is not None else 0,
+            target_at=ticks(intent.target) if intent.target is not None else 0,
+            arrives_ns=self.now_ns + latency_ns,
+            expires_ns=self.now_ns + life_ns if life_ns else 0,
+            worst_entry=verdict.worst_entry_ticks or 0,
+        )
+
+    def symbol_of(self, name: str) -> int | None:
+        """The number of a symbol in the book."""
+        return self._symbols.get(name)
+
+    def size_freely(self, sizer: Guardian, account: Account, intent: Open) -> Approved | Refused:
+        """What a guardian of the profile "none" makes of a wish."""
+        return sizer.review(intent, self.state(account, intent.symbol), self._market)
+
+    def _close(self, account: Account, intent: Close, latency_ns: int) -> None:
+        ticket = account.live.get(intent.ticket)
+        verdict = self._review_change(account, intent, ticket)
+        if verdict is None or ticket is None:
+            return
+        self.book.request_close(
+            account.index,
+            ticket.slot,
+            steps=verdict.steps,
+            arrives_ns=self.now_ns + latency_ns,
+            reason=BY_ENGINE,
+        )
+        self._shadows.closed(self, account, ticket, verdict.steps, latency_ns)
+
+    def _review_change(
+        self, account: Account, intent: Close | Amend, ticket: LiveTicket | None
+    ) -> Allowed | None:
+        """What the guardian lets be done to a ticket; None, recorded, where it does not."""
+        symbol = ticket.instrument.symbol if ticket is not None else None
+        verdict = self._guardians[account.index].review(
+            intent, self.state(account, symbol), self._market
+        )
+        if isinstance(verdict, Refused):
+            self.record(account.name, "refused", {"intent": intent, "refused": verdict_of(verdict)})
+            return None
+        self.record(account.name, "approved", {"intent": intent})
+        return verdict
+
+    def _amend(self, account: Account, intent: Amend, latency_ns: int) -> None:
+        ticket = account.live.get(intent.ticket)
+        if self._review_change(account, intent, ticket) is None or ticket is None:
+            return
+        ticks = ticket.instrument.ticks
+        stop = ticks(intent.stop) if intent.stop is not None else -1
+        target = ticks(intent.target) if intent.target is not None else -1
+        ticket.stop_ticks = stop if stop >= 0 else ticket.stop_ticks
+        ticket.target_ticks = target if target >= 0 else ticket.target_ticks
+        self.book.amend(
+            account.index,
+            ticket.slot,
+            stop_at=stop,
+            target_at=target,
+            arrives_ns=self.now_ns + latency_ns,
+        )
+        self._changed[ticket.id] = (account, ticket)
+        account.refresh(ticket)
+        self._shadows.amended(self, account, ticket, stop, target, latency_ns)
+
+    # From fill to ledger
+
+    def drain(self, n: int) -> None:
+        """Take in the `n` events of the newest step."""
+        for event in self.book.events(n):
+            if event.account >= len(self.accounts):
+                continue  # a shadow's: it leaves no rows
+            account = self.accounts[event.account]
+            if event.kind == BREACHED:
+                self._breached(account, event)
+                continue
+            ticket = account.live[event.ticket]
+            self._changed[ticket.id] = (account, ticket)
+            if event.kind == OPENED:
+                self._opened(account, ticket, event)
+            elif event.kind == CLOSED:
+                self._closed(account, ticket, event)
+            elif event.kind == CANCELLED:
+                del account.live[ticket.id]
+                ticket.status = "CANCELLED"
+                ticket.reason = REASONS[event.reason]
+                ticket.closed_ns = event.at_ns
+                self.record(
+                    account.name, "cancelled", {"ticket": ticket.id, "reason": ticket.reason}
+                )
+            else:
+                ticket.swap -= event.pnl
+                self.record(account.name, "swap", {"ticket": ticket.id}, event.pnl)
+            account.refresh(ticket)
+
+    def _opened(self, account: Account, ticket: LiveTicket, event: Event) -> None:
+        ticket.status = "OPEN"
+        ticket.entry_ticks = event.price
+        ticket.entry_ns = event.at_ns
+        ticket.left = event.steps
+        ticket.commission += event.commission
+        ticket.spread += event.spread
+        ticket.balance_before = account.balance_units + event.commission
+        account.turnover_units += self._notional(ticket, event)
+        self._guardians[account.index].on_opened(account.name, event.at_ns)
+        self.record(
+            account.name,
+            "opened",
+            {
+                "ticket": ticket.id,
+                "price": ticket.instrument.price(event.price),
+                "at_ns": event.at_ns,
+                "spread_units": event.spread,
+            },
+            -event.commission,
+        )
+
+    def _closed(self, account: Account, ticket: LiveTicket, event: Event) -> None:
+        ticket.close(event)
+        self._guardians[account.index].on_peak(account.name, account.balance_units)
+        account.turnover_units += self._notional(ticket, event)
+        self.record(
+            account.name,
+            "closed",
+            {
+                "ticket": ticket.id,
+                "price": ticket.instrument.price(event.price),
+                "lots": ticket.instrument.lots(event.steps),
+                "at_ns": event.at_ns,
+                "reason": REASONS[event.reason],
+                "commission_units": event.commission,
+                "spread_units": event.spread,
+            },
+            event.pnl - event.commission,
+        )
+        if event.left == 0:
+            del account.live[ticket.id]
+            account.closed.append(ticket)
+            if not account.live:
+                self._flat(account)
+
+    def _notional(self, ticket: LiveTicket, event: Event) -> int:
+        return event.price * event.steps * int(self.book.terms[ticket.symbol]["tick_value"])
+
+    def _flat(self, account: Account) -> None:
+        reached = self._guardians[account.index].on_flat(
+            account.name, account.balance_units, self.now_ns
+        )
+        if reached is not None:
+            self.record(account.name, "target", msgspec.to_builtins(reached))
+
+    def _breached(self, account: Account, event: Event) -> None:
+        reason = REASONS[event.reason]
+        self.record(
+            account.name, "breach", {"rule": reason, "worst_units": event.pnl, "at_ns": event.at_ns}
+        )
+        if event.reason == BY_STOP_OUT:
+            return
+        guardian = self._guardians[account.index]
+        self.latch(
+            account,
+            guardian.on_worst_equity(account.name, event.pnl, account.equity_units, self.now_ns),
+        )
+        self.set_floors(account)
+
+    def latch(self, account: Account, breaches: Sequence[Breach]) -> None:
+        """Record limits that were reached; an account that lost for good is out."""
+        for breach in breaches:
+            row = LatchRow(
+                engine=account.name,
+                rule=breach.rule,
+                at_ns=breach.at_ns,
+                until_ns=breach.until_ns,
+                limit_units=breach.limit_units,
+                figure_units=breach.figure_units,
+                text=breach.text,
+            )
+            self._store.latch(row)
+            self.record(account.name, "latch", msgspec.to_builtins(row))
+        lasting = [breach for breach in breaches if breach.until_ns is None]
+        if lasting:
+            self.on_total_breach(account, lasting[0].text)
+
+    def set_floors(self, account: Account) -> None:
+        """Give the compiled step the floors to watch from now on."""
+        guardian = self._guardians[account.index]
+        row = self.book.accounts[account.index]
+        row["daily_floor"], row["total_floor"] = guardian.floors(account.name)
+        trail = guardian.trail(account.name)
+        if trail is not None:
+            row["trail"] = TRAIL_BALANCE if trail.on == "balance" else TRAIL_EQUITY
+            row["trail_distance"] = trail.distance_units
+            row["trail_lock"] = trail.lock_units
+
+    def shed_risk(self, account: Account) -> None:
+        """Close the tickets that risk most until the rest fits the guardian's budget.
+
+        Without an intent the risk of what is open only grows by swap, and by a reset that
+        raises the floor.
+        """
+        guardian = self._guardians[account.index]
+        excess = guardian.excess_risk_units(self.state(account), self._market)
+        if excess == 0:
+            return
+        self.record(account.name, "shed", {"excess_units": excess})
+        tickets = sorted(account.live.values(), key=lambda t: (self._risk(t), t.id), reverse=True)
+        for ticket in tickets:
+            self._ask_to_close(account, ticket, BY_RISK_BUDGET, self.now_ns)
+            if excess is not None:
+                excess -= self._risk(ticket)
+                if excess <= 0:
+                    return
+
+    def _risk(self, ticket: LiveTicket) -> int:
+        """Units that the ticket loses from its entry to its stop; unknown risks count most."""
+        if not ticket.stop_ticks:
+            return 2**62
+        value = int(self.book.terms[ticket.symbol]["tick_value"])
+        entry = ticket.entry_ticks or ticket.stop_ticks
+        steps = ticket.left or ticket.steps
+        return int(ticket.intent.side) * (entry - ticket.stop_ticks) * steps * value
+
+    # Orders of the house
+
+    def close_all(self, account: Account, reason: int, arrives_ns: int) -> None:
+        """Ask to close every ticket of the account at the first bar from `arrives_ns` on."""
+        for ticket in account.live.values():
+            self._ask_to_close(account, ticket, reason, arrives_ns)
+
+    def _ask_to_close(
+        self, account: Account, ticket: LiveTicket, reason: int, arrives_ns: int
+    ) -> None:
+        self.book.request_close(
+            account.index,
+            ticket.slot,
+            steps=ticket.left or ticket.steps,
+            arrives_ns=arrives_ns,
+            reason=reason,
+        )
+
+    def settle(self, account: Account, reason: int) -> None:
+        """Close every ticket of the account at the last marks, now."""
+        self.drain(self.book.settle(account.index, self.now_ns, reason))
+
+    def day(self, finished: GuardianDay) -> None:
+        """Record a guardian's day that ended."""
+        facts = msgspec.structs.asdict(finished)
+        self._store.guardian_day(GuardianDayRow(**facts))
+        self.record(finished.engine, "day", facts)
+
+
+def verdict_of(refused: Refused) -> dict[str, object]:
+    """A refusal as the journal keeps it."""
+    return {
+        "rule": refused.rule,
+        "limit": refused.limit,
+        "figure": refused.figure,
+        "text": refused.text,
+    }

@@ -1,0 +1,146 @@
+"""One account as Mother keeps it beside the arrays: its name, its tickets, its rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from hydra.engines.view import View
+from hydra.market.instruments import Instrument
+from hydra.portfolio.book import AccountBook, Event
+from hydra.portfolio.columns import REASONS
+from hydra.portfolio.intents import Open, Ticket
+from hydra.tournament.season import TicketRow
+
+
+@dataclass(slots=True, eq=False)
+class LiveTicket:
+    """A ticket from its order to its last close. Money 1e-8 USD, prices in ticks."""
+
+    id: int
+    slot: int
+    symbol: int
+    instrument: Instrument
+    intent: Open
+    steps: int
+    decided_ns: int
+    stop_ticks: int
+    target_ticks: int
+    entry_ticks: int = 0
+    entry_ns: int = 0
+    left: int = 0
+    exit_ticks: int = 0
+    closed_ns: int = 0
+    pnl: int = 0  # realised, before commission and swap
+    commission: int = 0
+    swap: int = 0
+    spread: int = 0
+    balance_before: int = 0
+    status: str = "PENDING"
+    reason: str | None = None
+    shown: Ticket | None = None  # as its engine saw it last; None: it has changed
+
+    def seen(self) -> Ticket:
+        """The ticket as its engine sees it."""
+        if self.shown is not None:
+            return self.shown
+        one = self.instrument
+        is_open = self.status == "OPEN"
+        self.shown = Ticket(
+            id=self.id,
+            symbol=one.symbol,
+            side=self.intent.side,
+            lots=one.lots(self.left if is_open else self.steps),
+            stop=one.price(self.stop_ticks) if self.stop_ticks else None,
+            target=one.price(self.target_ticks) if self.target_ticks else None,
+            is_open=is_open,
+            entry=one.price(self.entry_ticks) if is_open else None,
+            entry_ns=self.entry_ns if is_open else self.decided_ns,
+            thesis=self.intent.thesis,
+        )
+        return self.shown
+
+    @property
+    def net(self) -> int:
+        """Realised P&L after every cost."""
+        return self.pnl - self.commission - self.swap
+
+    def close(self, event: Event) -> None:
+        """Take in a (partial) close."""
+        self.pnl += event.pnl
+        self.commission += event.commission
+        self.spread += event.spread
+        self.exit_ticks = event.price
+        self.left = event.left
+        if event.left == 0:
+            self.status = "CLOSED"
+            self.closed_ns = event.at_ns
+            self.reason = REASONS[event.reason]
+
+    def row(self, engine: str) -> TicketRow:
+        """The row of hydra_trades."""
+        one, intent = self.instrument, self.intent
+        filled = self.status in ("OPEN", "CLOSED")
+        closed = self.status == "CLOSED"
+        ended = closed or self.status == "CANCELLED"
+        net = self.net
+        outcome = "win" if net > 0 else "loss" if net < 0 else "breakeven"
+        return TicketRow(
+            ticket=self.id,
+            engine=engine,
+            asset=one.symbol,
+            direction="LONG" if intent.side > 0 else "SHORT",
+            status=self.status,
+            decided_ns=self.decided_ns,
+            opened_ns=self.entry_ns if filled else None,
+            closed_ns=self.closed_ns if ended else None,
+            lots=one.lots(self.steps),
+            entry_price=one.price(self.entry_ticks) if filled else None,
+            exit_price=one.price(self.exit_ticks) if closed else None,
+            stop_price=one.price(self.stop_ticks) if self.stop_ticks else None,
+            target_price=one.price(self.target_ticks) if self.target_ticks else None,
+            pnl_units=net if closed else None,
+            pnl_frac=net / self.balance_before if closed else None,
+            gross_units=net + self.commission + self.swap + self.spread if closed else None,
+            commission_units=self.commission,
+            swap_units=self.swap,
+            spread_units=self.spread,
+            outcome=outcome if closed else None,
+            exit_reason=self.reason if ended else None,
+            confidence=intent.confidence,
+            thesis=intent.thesis,
+        )
+
+
+@dataclass(slots=True, eq=False)
+class Account:
+    """An account: what its engine may see of it, and the tickets that are alive."""
+
+    name: str
+    index: int
+    initial_units: int
+    book: AccountBook
+    live: dict[int, LiveTicket] = field(default_factory=dict)  # by ticket id, oldest first
+    tickets: tuple[Ticket, ...] = ()
+    views: dict[str, list[View]] = field(default_factory=dict)  # by symbol
+    # Of closed tickets, for the season's statistics.
+    closed: list[LiveTicket] = field(default_factory=list)
+    turnover_units: int = 0  # notional of every fill
+
+    @property
+    def equity_units(self) -> int:
+        return int(self.book.accounts[self.index]["equity"])
+
+    @property
+    def balance_units(self) -> int:
+        return int(self.book.accounts[self.index]["balance"])
+
+    def refresh(self, ticket: LiveTicket) -> None:
+        """Show the engine its tickets as they are now that this one has changed."""
+        ticket.shown = None
+        symbol = ticket.instrument.symbol
+        self.tickets = tuple([ticket.seen() for ticket in self.live.values()])
+        views = self.views.get(symbol)
+        if views:
+            mine = tuple([t for t in self.tickets if t.symbol == symbol])
+            for view in views:
+                view.tickets = mine

@@ -1,0 +1,86 @@
+"""The market as the guardian may ask about it, read from the book's marks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from hydra.engines.view import History
+from hydra.market.instruments import Instrument
+from hydra.market.sessions import is_open
+from hydra.portfolio.account import Touch
+from hydra.portfolio.book import AccountBook
+
+STALE_BARS = 3  # a touch older than so many of its bars is stale while the market is open
+CORRELATION_BARS = 100
+FEWEST_COMMON_BARS = 30
+
+
+class BookMarket:
+    """`MarketState` over an AccountBook. Correlations are kept until the next cycle."""
+
+    def __init__(
+        self,
+        book: AccountBook,
+        instruments: Sequence[Instrument],
+        histories: Mapping[str, History],
+    ) -> None:
+        self._book = book
+        self._index = {one.symbol: i for i, one in enumerate(instruments)}
+        self._instruments = {one.symbol: one for one in instruments}
+        self._histories = histories
+        self._now_ns = 0
+        self._correlations: dict[tuple[str, str], float | None] = {}
+
+    def move(self, now_ns: int) -> None:
+        """It is `now_ns`."""
+        self._now_ns = now_ns
+        self._correlations.clear()
+
+    @property
+    def now_ns(self) -> int:
+        return self._now_ns
+
+    def instrument(self, symbol: str) -> Instrument | None:
+        return self._instruments.get(symbol)
+
+    def touch(self, symbol: str) -> Touch | None:
+        bid, ask, at_ns, _ = self._book.marks[self._index[symbol]].item()
+        return Touch(bid_ticks=bid, ask_ticks=ask, at_ns=at_ns) if at_ns else None
+
+    def max_quote_age_ns(self, symbol: str) -> int:
+        return STALE_BARS * self._histories[symbol].resolution_ns
+
+    def is_fresh(self, symbol: str) -> bool:
+        """Whether an open ticket on the symbol can be valued: closed markets keep theirs."""
+        at_ns = int(self._book.marks[self._index[symbol]]["at_ns"])
+        if self._now_ns - at_ns <= self.max_quote_age_ns(symbol):
+            return True
+        return not is_open(self._instruments[symbol], self._now_ns)
+
+    def correlation(self, a: str, b: str) -> float | None:
+        key = (a, b) if a < b else (b, a)
+        if key not in self._correlations:
+            self._correlations[key] = self._correlate(*key)
+        return self._correlations[key]
+
+    def _correlate(self, a: str, b: str) -> float | None:
+        """Pearson's, of log returns over the instants that both symbols' bars share."""
+        one, other = self._histories[a], self._histories[b]
+        n = CORRELATION_BARS + 1
+        first = slice(max(0, one.at + 1 - n), one.at + 1)
+        second = slice(max(0, other.at + 1 - n), other.at + 1)
+        _, i, j = np.intersect1d(
+            one.open_ns[first] + one.resolution_ns,
+            other.open_ns[second] + other.resolution_ns,
+            assume_unique=True,
+            return_indices=True,
+        )
+        if len(i) <= FEWEST_COMMON_BARS:
+            return None
+        x = np.diff(np.log(one.close[first][i]))
+        y = np.diff(np.log(other.close[second][j]))
+        if x.std() == 0.0 or y.std() == 0.0:
+            return None
+        return float(np.corrcoef(x, y)[0, 1])

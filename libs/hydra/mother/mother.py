@@ -1,0 +1,513 @@
+"""Mother: one loop for replay and live. It moves the clock, asks the engines, keeps the day.
+
+A cycle is an instant at which bars close. In each: the book is stepped (orders of earlier
+cycles fill, stops are hit, floors are judged), then the engines that are due decide on what
+has closed, then their wishes go over the desk. Nothing that an engine does reaches the
+market in the cycle in which it did it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import cast
+
+import msgspec
+import numpy as np
+
+from hydra.clock import monotonic_ns
+from hydra.engines.view import View
+from hydra.errors import ConfigError, EngineError
+from hydra.guardian.guardian import Guardian
+from hydra.guardian.profiles import profile
+from hydra.market.bars import Chunk, Stream
+from hydra.mother.bench import Bench
+from hydra.mother.consensus import Consensus
+from hydra.mother.contestants import Contestant
+from hydra.mother.desk import Desk
+from hydra.mother.ledgers import Account
+from hydra.mother.market import BookMarket
+from hydra.mother.plan import SeasonPlan
+from hydra.mother.scorekeeper import Scorekeeper
+from hydra.mother.seats import Play, Screen, Seat
+from hydra.mother.shadow import Shadows
+from hydra.mother.watchdog import DecisionTimeout, Watchdog
+from hydra.portfolio.book import AccountBook
+from hydra.portfolio.columns import (
+    BAR,
+    BY_BENCH,
+    BY_DAILY_LOSS,
+    BY_KILL_SWITCH,
+    BY_SEASON_END,
+    BY_TOTAL_LOSS,
+)
+from hydra.portfolio.costs import BarRecorder, terms_of
+from hydra.portfolio.intents import Intent
+from hydra.tournament.luck import LuckMarket
+from hydra.tournament.season import EngineRow, SeasonStore, StandingRow
+
+HOUSE = "house"
+KILL, RELEASE, TIMEOUT = "external.kill", "external.release", "external.timeout"
+MS = 1_000_000
+
+
+@contextmanager
+def calm_collector() -> Iterator[None]:
+    """Let the garbage collector look less often: a season makes many values and no cycles."""
+    before = gc.get_threshold()
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 100)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()
+
+
+class Mother:
+    """Plays one season. Build it, `await run(chunks)`, read the standings.
+
+    `on_commit` is called after every commit with (cycle, now_ns): for progress.
+    """
+
+    def __init__(
+        self,
+        *,
+        plan: SeasonPlan,
+        contestants: Sequence[Contestant],
+        streams: Sequence[Stream],
+        store: SeasonStore,
+        on_commit: Callable[[int, int], None] | None = None,
+    ) -> None:
+        if not contestants:
+            raise ConfigError("a season needs at least one engine")
+        if not streams:
+            raise ConfigError("a season needs at least one symbol with bars")
+        self._plan = plan
+        self._contestants = tuple(contestants)
+        self._streams = tuple(streams)
+        self._store = store
+        self._on_commit = on_commit
+        instruments = tuple({s.symbol: s.instrument for s in streams if s.execution}.values())
+        self._symbols = {one.symbol: i for i, one in enumerate(instruments)}
+        names = [c.name for c in contestants] + [HOUSE] * (plan.mode == "consensus")
+        book = AccountBook(
+            accounts=2 * len(names),
+            initial_units=plan.initial_units,
+            terms=terms_of(instruments, plan.costs),
+        )
+        self.accounts = [
+            Account(name=name, index=i, initial_units=plan.initial_units, book=book)
+            for i, name in enumerate(names)
+        ]
+        self._book = book
+        self._screens = [Screen.of(stream) for stream in streams]
+        self._recorders = [
+            BarRecorder(self._symbols[s.symbol], s.instrument, plan.costs) if s.execution else None
+            for s in streams
+        ]
+        self._market = BookMarket(
+            book,
+            instruments,
+            {s.stream.symbol: s.history for s in self._screens if s.stream.execution},
+        )
+        free = Guardian(msgspec.structs.replace(profile("none"), reset=plan.profile.reset))
+        strict = Guardian(plan.profile)
+        self._guardians = [free if self._is_reference(i) else strict for i in range(len(names))]
+        self._free, self._strict = free, strict
+        for account in self.accounts:
+            free.open_account(account.name, plan.initial_units, plan.start_ns)
+            if self._guardians[account.index] is strict:
+                strict.open_account(account.name, plan.initial_units, plan.start_ns)
+        self._shadows = Shadows(first=len(names), sizers=[free] * len(names))
+        self.desk = Desk(
+            book=book,
+            accounts=self.accounts,
+            on_total_breach=self._out,
+            guardians=self._guardians,
+            instruments=instruments,
+            market=self._market,
+            shadows=self._shadows,
+            store=store,
+        )
+        self._bench = Bench(plan.failures_to_bench)
+        self._scores = Scorekeeper(
+            plan=plan,
+            contestants=self._contestants,
+            accounts=self.accounts,
+            shadows=self._shadows,
+            store=store,
+        )
+        self._consensus = (
+            Consensus(self.accounts[-1], self._scores) if plan.mode == "consensus" else None
+        )
+        self._take_seats()
+        self._cycle = 0
+        self._now_ns = plan.start_ns
+        self._day_end_ns = strict.next_reset_ns(plan.start_ns)
+        self._strict_floors = False  # the newest bars are judged by two days' floors
+        self._killed = False
+        self._wanted_switch: bool | None = None
+        self._stored_cycle = store.stored_cycle
+        self._switches: dict[int, list[str]] = {}
+        self._timeouts: dict[int, list[str]] = {}
+        for cycle, kind, body in store.external_inputs():
+            if kind == TIMEOUT:
+                self._timeouts.setdefault(cycle, []).append(msgspec.json.decode(body)["engine"])
+            else:
+                self._switches.setdefault(cycle, []).append(kind)
+        self._poll_at = self._commit_at = 0
+        self.standings: tuple[StandingRow, ...] = ()
+
+    def _is_reference(self, account: int) -> bool:
+        return account < len(self._contestants) and self._contestants[account].is_reference
+
+    # Before the first bar
+
+    def _take_seats(self) -> None:
+        for account, contestant in zip(self.accounts, self._contestants, strict=False):
+            seats = {
+                screen.stream.symbol: self._seat(account, contestant, screen)
+                for screen in self._screens_of(contestant)
+            }
+            market = {symbol: seat.view for symbol, seat in seats.items()}
+            for symbol, seat in seats.items():
+                seat.view.market = market
+                account.views.setdefault(symbol, []).append(seat.view)
+        for screen in self._screens:
+            screen.start()
+
+    def _screens_of(self, contestant: Contestant) -> list[Screen]:
+        if contestant.resolution_ns is None:
+            return [s for s in self._screens if s.stream.execution]
+        chosen = [s for s in self._screens if s.stream.resolution_ns == contestant.resolution_ns]
+        if not chosen:
+            there = sorted({s.stream.resolution_ns // 1_000_000_000 for s in self._screens})
+            raise ConfigError(
+                f"engine {contestant.name}: no bars of {contestant.resolution_ns // 10**9} s;"
+                f" the data has {', '.join(f'{s} s' for s in there)}"
+            )
+        return chosen
+
+    def _seat(self, account: Account, contestant: Contestant, screen: Screen) -> Seat:
+        seat = Seat(
+            contestant=contestant,
+            account=account.index,
+            view=View(
+                symbol=screen.stream.symbol,
+                instrument=screen.stream.instrument,
+                history=screen.history,
+                account=account,
+            ),
+            columns=tuple(screen.column_of(f) for f in contestant.engine.features),
+        )
+        screen.seats.append(seat)
+        return seat
+
+    def _open_season(self) -> None:
+        plan = self._plan
+        self.desk.now_ns = plan.start_ns
+        engines = [
+            EngineRow(engine=c.name, title=c.title, params=c.params, is_reference=c.is_reference)
+            for c in self._contestants
+        ]
+        self.desk.record(
+            "",
+            "season",
+            {
+                "settings": plan.record(),
+                "engines": engines,
+                "symbols": {s.symbol: s.instrument.tick_size for s in self._streams},
+            },
+        )
+        for row in engines:
+            self._store.engine(row)
+        for account in self.accounts:
+            self.desk.set_floors(account)
+
+    # The loop
+
+    async def run(self, chunks: Iterable[Chunk] | AsyncIterator[Chunk]) -> str:
+        """Play all chunks, close the season, return the journal's digest."""
+        with calm_collector(), Watchdog(self._plan.deadline_s) as watchdog:
+            self._watchdog = watchdog
+            self._open_season()
+            if isinstance(chunks, AsyncIterator):
+                async for chunk in chunks:
+                    await self._play(chunk)
+            else:
+                for chunk in chunks:
+                    await self._play(chunk)
+        return self._close_season()
+
+    def _load(self, chunk: Chunk) -> np.ndarray[tuple[int], np.dtype[np.void]]:
+        """Give every screen its bars; returns the BAR records in the chunk's row order."""
+        bars = np.zeros(len(chunk.row_stream), BAR)
+        bars["symbol"] = -1
+        for screen, recorder, table in zip(
+            self._screens, self._recorders, chunk.tables, strict=True
+        ):
+            screen.load(table)
+            if recorder is not None:
+                rows = np.flatnonzero(chunk.row_stream == screen.stream.index)
+                bars[rows] = recorder.records(table)[chunk.row_bar[rows]]
+        return bars
+
+    async def _play(self, chunk: Chunk) -> None:
+        bars = self._load(chunk)
+        screens, desk, watchdog = self._screens, self.desk, self._watchdog
+        step = self._book.step
+        closes = chunk.close_ns.tolist()
+        firsts = chunk.first_row.tolist()
+        row_stream = chunk.row_stream.tolist()
+        row_bar = chunk.row_bar.tolist()
+        wishes: list[tuple[Seat, object]] = []
+        for c, now_ns in enumerate(closes):
+            first, last = firsts[c], firsts[c + 1]
+            if monotonic_ns() >= self._poll_at:
+                self._pause()
+            self._cycle = desk.cycle = watchdog.turn = cycle = self._cycle + 1
+            if cycle <= self._stored_cycle:
+                self._repeat_inputs(cycle)
+            elif self._wanted_switch is not None:
+                self._switch(self._wanted_switch)
+            self._now_ns = desk.now_ns = now_ns
+            if now_ns > self._day_end_ns:
+                self._roll_day_inside_bars(now_ns)
+            events = step(bars, first, last, now_ns)
+            for row in range(first, last):
+                screen = screens[row_stream[row]]
+                screen.history.at = screen.base + row_bar[row]
+            self._market.move(now_ns)
+            if events:
+                desk.drain(events)
+            if now_ns == self._day_end_ns:
+                self._roll_day(now_ns)
+            if self._strict_floors:
+                self._loosen_floors()
+            if now_ns >= self._scores.next_sample_ns:
+                self._scores.sample(now_ns)
+            for row in range(first, last):
+                bar = row_bar[row]
+                play = screens[row_stream[row]].play
+                seats = iter(play if cycle not in self._timeouts else self._in_time(play))
+                while True:
+                    watchdog.deciding = True
+                    try:
+                        for decide, view, features, seat in seats:
+                            seen = features[bar]
+                            if seen is None:
+                                continue
+                            view.features = seen
+                            wish = decide(view)
+                            if wish:
+                                wishes.append((seat, wish))
+                        break
+                    except Exception as error:
+                        watchdog.deciding = False
+                        self._failed(seat, error)
+                watchdog.deciding = False
+            if wishes:
+                await self._grant(wishes)
+                wishes.clear()
+        await asyncio.sleep(0)
+
+    async def _grant(self, wishes: list[tuple[Seat, object]]) -> None:
+        """Await what is not there yet, then put every wish on the desk, in seat order."""
+        waiting = [i for i, (_, wish) in enumerate(wishes) if isinstance(wish, Awaitable)]
+        if waiting:
+            answers = await asyncio.gather(
+                *(
+                    asyncio.wait_for(
+                        cast(Awaitable[object], wishes[i][1]),
+                        wishes[i][0].contestant.deadline_s,
+                    )
+                    for i in waiting
+                ),
+                return_exceptions=True,
+            )
+            # Failures are recorded in seat order, not in the order they came about.
+            for i, answer in zip(waiting, answers, strict=True):
+                if isinstance(answer, Exception):
+                    late = isinstance(answer, TimeoutError)
+                    self._failed(wishes[i][0], DecisionTimeout() if late else answer)
+                    wishes[i] = (wishes[i][0], ())
+                elif isinstance(answer, BaseException):
+                    raise answer
+                else:
+                    wishes[i] = (wishes[i][0], answer)
+        if self._consensus is not None:
+            self._consensus.hear(wishes, self.accounts)
+        for seat, wish in wishes:
+            account = self.accounts[seat.account]
+            try:
+                if not isinstance(wish, Sequence):
+                    raise EngineError(f"returned {type(wish).__name__}, not a list of intents")
+                self.desk.wish(account, cast(Sequence[Intent], wish), seat.contestant.latency_ns)
+                self._bench.succeeded(account.name)
+            except EngineError as error:
+                self._failed(seat, error)
+        if self._consensus is not None:
+            decided = self._consensus.decide()
+            if decided:
+                self.desk.wish(self._consensus.account, decided, 0)
+
+    # Failures
+
+    def _failed(self, seat: Seat, error: Exception) -> None:
+        """Record that an engine failed; bench it when it keeps failing."""
+        account = self.accounts[seat.account]
+        if isinstance(error, DecisionTimeout):
+            text = f"no answer within {seat.contestant.deadline_s:g} s"
+            self.desk.record(account.name, TIMEOUT, {"engine": account.name})
+        else:
+            text = f"{type(error).__name__}: {error}"
+            self.desk.record(account.name, "failed", {"text": text})
+        if self._bench.failed(account.name):
+            self._dismiss(account, "benched", text, BY_BENCH)
+
+    def _out(self, account: Account, reason: str) -> None:
+        """The account reached a floor that lasts: it is out for the season."""
+        self._dismiss(account, "breached", reason, BY_TOTAL_LOSS)
+
+    def _dismiss(self, account: Account, state: str, reason: str, code: int) -> None:
+        for screen in self._screens:
+            screen.dismiss(account.index)
+        self.desk.close_all(account, code, self._now_ns)
+        if account.index < len(self._contestants):
+            contestant = self._contestants[account.index]
+            row = EngineRow(
+                engine=account.name,
+                title=contestant.title,
+                params=contestant.params,
+                is_reference=contestant.is_reference,
+                state=state,
+                reason=reason,
+                since_ns=self._now_ns,
+            )
+            self._scores.states[account.name] = row
+            self._store.engine(row)
+        self.desk.record(account.name, state, {"reason": reason})
+
+    # The guardian's day
+
+    def _roll_day(self, at_ns: int) -> None:
+        """At `at_ns` one guardian's day ends and another begins: baselines, floors, scores."""
+        for account in self.accounts:
+            guardian = self._guardians[account.index]
+            row = self._book.accounts[account.index]
+            balance, equity, peak = int(row["balance"]), int(row["equity"]), int(row["peak"])
+            trail = guardian.trail(account.name)
+            if trail is not None and trail.on == "equity":
+                guardian.on_peak(account.name, peak)
+            roll = guardian.roll_day(
+                account.name, at_ns, balance, equity, worst_units=int(row["day_worst"])
+            )
+            row["day_worst"] = equity
+            self.desk.day(roll.finished)
+            self.desk.set_floors(account)
+            if roll.breaches:
+                self.desk.close_all(account, BY_DAILY_LOSS, at_ns)
+                self.desk.latch(account, roll.breaches)
+            elif account.live:
+                self.desk.shed_risk(account)
+        self._day_end_ns = self._strict.next_reset_ns(at_ns)
+        self._scores.score(self._now_ns)
+
+    def _roll_day_inside_bars(self, now_ns: int) -> None:
+        """The bars that are about to be played began on another day than they end on.
+
+        The day is rolled before them, by what is known then, and they are judged by the
+        higher of both days' floors: which part of a bar belongs to which day is not known.
+        Days on which nothing traded are passed over.
+        """
+        before = [int(row["daily_floor"]) for row in self._book.accounts]
+        start_ns = self._strict.day_start_ns(now_ns)
+        self._roll_day(start_ns if start_ns < now_ns else self._strict.day_start_ns(now_ns - 1))
+        for account in self.accounts:
+            row = self._book.accounts[account.index]
+            row["daily_floor"] = max(before[account.index], int(row["daily_floor"]))
+        self._strict_floors = True
+
+    def _loosen_floors(self) -> None:
+        self._strict_floors = False
+        for account in self.accounts:
+            self.desk.set_floors(account)
+
+    # What comes from outside: recorded, so that a resumed season hears it again
+
+    def _pause(self) -> None:
+        """Between two cycles: commit in time, and look at the kill switch."""
+        self._poll_at = monotonic_ns() + self._plan.poll_ms * MS
+        if monotonic_ns() >= self._commit_at:
+            self._commit()
+        on = self._store.kill_switch() or self._plan.kill_switch
+        self._wanted_switch = on if on != self._killed else None
+
+    def _switch(self, on: bool) -> None:
+        """Throw or release the kill switch: at the start of a cycle, before its bars."""
+        self._killed = on
+        self._wanted_switch = None
+        self.desk.record("", KILL if on else RELEASE, {})
+        for guardian in (self._free, self._strict):
+            if on:
+                guardian.kill("kill switch")
+            else:
+                guardian.release()
+        if on:
+            for account in self.accounts:
+                self.desk.close_all(account, BY_KILL_SWITCH, self._now_ns)
+
+    def _repeat_inputs(self, cycle: int) -> None:
+        for kind in self._switches.get(cycle, ()):
+            self._switch(kind == KILL)
+
+    def _in_time(self, play: Sequence[Play]) -> list[Play]:
+        """The seats of a repeated cycle without those that overran their deadline then."""
+        late = self._timeouts[self._cycle]
+        for _, _, features, seat in play:
+            if seat.contestant.name in late and features is not None:
+                late.remove(seat.contestant.name)
+                self._failed(seat, DecisionTimeout())
+        return [entry for entry in play if entry[3].contestant.name not in late]
+
+    def _commit(self) -> None:
+        self.desk.write_tickets()
+        self._store.commit(self._cycle, self._now_ns)
+        self._commit_at = monotonic_ns() + self._plan.commit_ms * MS
+        if self._on_commit is not None:
+            self._on_commit(self._cycle, self._now_ns)
+
+    # The end
+
+    def _close_season(self) -> str:
+        for account in self.accounts:
+            self.desk.settle(account, BY_SEASON_END)
+            self._book.settle(len(self.accounts) + account.index, self._now_ns, BY_SEASON_END)
+        for account in self.accounts:
+            row = self._book.accounts[account.index]
+            self.desk.day(
+                self._guardians[account.index].day_so_far(
+                    account.name, account.balance_units, int(row["day_worst"])
+                )
+            )
+            self.desk.record(account.name, "balance", {"balance_units": account.balance_units})
+        self.standings = self._scores.close(
+            self._now_ns,
+            self._luck_market(),
+            {s.symbol: s.resolution_ns for s in self._streams if s.execution},
+        )
+        self.desk.write_tickets()
+        return self._store.close(self._cycle, self._now_ns, self.standings)
+
+    def _luck_market(self) -> LuckMarket | None:
+        if self._plan.luck_traders == 0:
+            return None
+        closes = []
+        for recorder in self._recorders:
+            if recorder is not None:
+                bid, ask = recorder.closes()
+                closes.append((bid, ask))
+        return LuckMarket(closes)

@@ -1,0 +1,237 @@
+"""Samples the accounts, scores the guardian's days, and sums the season up at its end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from hydra.market.instruments import UNITS_PER_USD
+from hydra.mother.contestants import Contestant
+from hydra.mother.ledgers import Account, LiveTicket
+from hydra.mother.plan import SeasonPlan
+from hydra.mother.shadow import Shadows
+from hydra.portfolio.performance import performance, periods_per_year
+from hydra.tournament.bootstrap import SeasonUncertainty, season_uncertainty
+from hydra.tournament.house import House
+from hydra.tournament.luck import LuckMarket, LuckTrades, luck_line
+from hydra.tournament.ranking import Entrant, Standing, State, standings
+from hydra.tournament.scoring import Scoreboard
+from hydra.tournament.season import EngineRow, EquityRow, SeasonStore, StandingRow
+
+HOUSE = "house"
+# A season with many trades has its luck line drawn by fewer traders: so many trades in all.
+LUCK_TRADES = 2_000_000
+FEWEST_LUCK_TRADERS = 500
+
+
+class Scorekeeper:
+    """Keeps the tournament's books. `states` holds engines that no longer play."""
+
+    def __init__(
+        self,
+        *,
+        plan: SeasonPlan,
+        contestants: Sequence[Contestant],
+        accounts: Sequence[Account],
+        shadows: Shadows,
+        store: SeasonStore,
+    ) -> None:
+        self._plan = plan
+        self._contestants = contestants
+        self._accounts = accounts
+        self._shadows = shadows
+        self._store = store
+        self._house = House(plan.initial_units)
+        self._board = Scoreboard()
+        self.states: dict[str, EngineRow] = {}
+        self.weights: dict[str, float] = {}
+        self.next_sample_ns = plan.start_ns
+        self._at_ns: list[int] = []
+        self._equity: list[list[int]] = []
+        self._house_equity: list[int] = []
+        self._closes: dict[str, list[tuple[NDArray[np.int64], ...]]] = {}
+        self._reweigh(self.standings())
+
+    # While the season runs
+
+    def standings(self) -> tuple[Standing, ...]:
+        """Everyone's place, by net P&L as the accounts stand."""
+        return standings(
+            Entrant(
+                engine=account.name,
+                net_pnl_units=account.equity_units - account.initial_units,
+                state=State(row.state) if (row := self.states.get(account.name)) else State.PLAYING,
+                is_reference=contestant.is_reference,
+                trades=len(account.closed),
+                wins=sum(ticket.net > 0 for ticket in account.closed),
+            )
+            for account, contestant in zip(self._accounts, self._contestants, strict=False)
+        )
+
+    def _reweigh(self, places: Sequence[Standing]) -> None:
+        weights = {place.entrant.engine: place.weight for place in places}
+        self._house.reweigh(weights)
+        self.weights = {engine: float(weight) for engine, weight in weights.items()}
+
+    def sample(self, now_ns: int) -> None:
+        """Write down every account's equity, and what following the weights has made."""
+        step = self._plan.sample_ns
+        self.next_sample_ns = now_ns - now_ns % step + step
+        book = self._accounts[0].book.accounts
+        equities: list[int] = book["equity"].tolist()
+        balances: list[int] = book["balance"].tolist()
+        self._at_ns.append(now_ns)
+        self._equity.append(equities[: len(self._accounts)])
+        house = self._house.advance(
+            {c.name: e for c, e in zip(self._contestants, equities, strict=False)}
+        )
+        self._house_equity.append(house)
+        for account, equity, balance in zip(self._accounts, equities, balances, strict=False):
+            self._store.equity(
+                EquityRow(
+                    at_ns=now_ns,
+                    engine=account.name,
+                    equity_units=equity,
+                    balance_units=balance,
+                    shadow_units=self._shadows.equity_units(account, equities),
+                    weight=self.weights.get(account.name, 0.0),
+                )
+            )
+        if len(self._accounts) == len(self._contestants):
+            self._store.equity(
+                EquityRow(
+                    at_ns=now_ns,
+                    engine=HOUSE,
+                    equity_units=house,
+                    balance_units=house,
+                    shadow_units=house,
+                    weight=1.0,
+                )
+            )
+
+    def score(self, now_ns: int) -> None:
+        """Close a scoring cycle: points for today's places, weights for tomorrow."""
+        if not self._at_ns or self._at_ns[-1] != now_ns:
+            self.sample(now_ns)
+        places = self.standings()
+        for row in self._board.score(places, now_ns):
+            self._store.score(row)
+        self._reweigh(places)
+
+    # At the end
+
+    def close(
+        self, now_ns: int, market: LuckMarket | None, bar_ns: dict[str, int]
+    ) -> tuple[StandingRow, ...]:
+        """Score the last cycle and draw up everyone's final line."""
+        if not self._at_ns or self._at_ns[-1] != now_ns:
+            self.sample(now_ns)
+        else:
+            self._equity[-1] = [account.equity_units for account in self._accounts]
+        self.score(now_ns)
+        initial = self._plan.initial_units
+        count = len(self._contestants)
+        curves = np.array([[initial] * len(self._accounts), *self._equity], np.float64)
+        curves /= UNITS_PER_USD
+        instants = np.array([self._plan.start_ns, *self._at_ns], np.int64)
+        uncertainty = season_uncertainty(
+            np.diff(curves[:, :count], axis=0) / (initial / UNITS_PER_USD),
+            seed=self._plan.seed,
+            holds_rank=tuple(not c.is_reference for c in self._contestants),
+            replicates=self._plan.bootstrap_replicates,
+        )
+        cycles = max(1, int(self._accounts[0].book.cycles))
+        rows = []
+        column = {contestant.name: k for k, contestant in enumerate(self._contestants)}
+        for place in self.standings():
+            k = column[place.entrant.engine]
+            rows.append(
+                StandingRow(
+                    engine=place.entrant.engine,
+                    rank=place.rank,
+                    metrics=self._metrics(place, self._accounts[k], curves[:, k], instants, cycles)
+                    | self._bounds(uncertainty, k)
+                    | self._luck(self._accounts[k], market, bar_ns),
+                )
+            )
+        return tuple(rows)
+
+    def _metrics(
+        self,
+        place: Standing,
+        account: Account,
+        curve: NDArray[np.float64],
+        instants: NDArray[np.int64],
+        cycles: int,
+    ) -> dict[str, object]:
+        row = account.book.accounts[account.index]
+        costs = sum(t.commission + t.swap + t.spread for t in account.closed)
+        figures = performance(
+            curve,
+            periods_per_year=periods_per_year(instants),
+            trade_pnl_units=[ticket.net for ticket in account.closed],
+            traded_usd=account.turnover_units / UNITS_PER_USD,
+            exposure_frac=int(row["exposed"]) / cycles,
+            costs_units=costs,
+        )
+        shadow = self._shadows.equity_units(account, account.book.accounts["equity"].tolist())
+        state = self.states.get(account.name)
+        return {
+            **msgspec.to_builtins(figures),
+            # The book has seen every bar's worst price; the samples have not.
+            "max_drawdown_frac": int(row["drawdown_ppb"]) / 1e9,
+            "net_pnl_usd": place.entrant.net_pnl_units / UNITS_PER_USD,
+            "equity_usd": account.equity_units / UNITS_PER_USD,
+            "shadow_pnl_usd": (shadow - account.initial_units) / UNITS_PER_USD,
+            "weight": float(place.weight),
+            "points": float(self._board.total(account.name)),
+            "state": state.state if state else "playing",
+            "reason": state.reason if state else "",
+        }
+
+    @staticmethod
+    def _bounds(found: SeasonUncertainty, k: int) -> dict[str, object]:
+        return {
+            **msgspec.to_builtins(found.engines[k]),
+            "observations": found.observations,
+            "note": found.note,
+        }
+
+    def _luck(
+        self, account: Account, market: LuckMarket | None, bar_ns: dict[str, int]
+    ) -> dict[str, object]:
+        if market is None:
+            return {}
+        trades = [t for t in account.closed if t.entry_ns < t.closed_ns or t.pnl]
+        traders = self._plan.luck_traders
+        if trades:
+            traders = min(traders, max(FEWEST_LUCK_TRADERS, LUCK_TRADES // len(trades)))
+        line = luck_line(
+            market, _columns(trades, account, bar_ns), seed=self._plan.seed, traders=traders
+        )
+        return {f"luck_{name}": value for name, value in msgspec.to_builtins(line).items()}
+
+
+def _columns(trades: Sequence[LiveTicket], account: Account, bar_ns: dict[str, int]) -> LuckTrades:
+    """The closed trades as the luck line reads them."""
+    values = account.book.terms["tick_value"].tolist()
+    return LuckTrades(
+        symbol=np.array([t.symbol for t in trades], np.int64),
+        hold_bars=np.array(
+            [(t.closed_ns - t.entry_ns) // bar_ns[t.instrument.symbol] for t in trades], np.int64
+        ),
+        side=np.array([int(t.intent.side) for t in trades], np.int64),
+        notional_usd=np.array(
+            [t.entry_ticks * t.steps * values[t.symbol] / UNITS_PER_USD for t in trades],
+            np.float64,
+        ),
+        cost_usd=np.array(
+            # Random traders pay the spread at their own entries; slippage is in their cost.
+            [(t.commission + t.swap) / UNITS_PER_USD for t in trades],
+            np.float64,
+        ),
+        pnl_usd=np.array([t.net / UNITS_PER_USD for t in trades], np.float64),
+    )

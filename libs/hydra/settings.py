@@ -1,0 +1,60 @@
+"""Settings from the environment (and `.env` in the project's folder, which it overrides)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from hydra.errors import ConfigError
+
+
+def project_root() -> Path:
+    """The folder that holds `pyproject.toml`, where the package runs from its sources.
+
+    An installed wheel has no such folder; it keeps its data in `~/.hydra`.
+    """
+    root = Path(__file__).resolve().parents[2]
+    return root if (root / "pyproject.toml").is_file() else Path.home() / ".hydra"
+
+
+class Settings(BaseSettings):
+    """What every program of Hydra reads. Each field names its environment variable."""
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="ignore",
+        env_ignore_empty=True,
+        env_file=project_root() / ".env",
+        env_file_encoding="utf-8",
+    )
+
+    home: Path = Field(default_factory=project_root, validation_alias="HYDRA_HOME")
+    """The folder under which `data/` lies."""
+
+    db_url: str = Field(default="", validation_alias="HYDRA_DB_URL")
+    """SQLAlchemy URL of the database; default: SQLite at `<home>/data/hydra/hydra.db`."""
+
+    kill_switch: bool = Field(default=False, validation_alias="KILL_SWITCH")
+    """True: no engine may trade, whatever the database says."""
+
+    @model_validator(mode="after")
+    def _default_database(self) -> Self:
+        if not self.db_url:
+            path = self.home.expanduser().resolve() / "data" / "hydra" / "hydra.db"
+            object.__setattr__(self, "db_url", f"sqlite:///{path}")
+        return self
+
+
+def load_settings() -> Settings:
+    """The settings as they are now. Raises ConfigError naming each wrong variable."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        faults = "; ".join(
+            f"{'.'.join(str(part) for part in fault['loc'])}={fault['input']!r}: {fault['msg']}"
+            for fault in error.errors()
+        )
+        raise ConfigError(f"the environment (or .env) holds a wrong setting: {faults}") from error
