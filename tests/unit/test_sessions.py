@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 import pytest
+from tests.support.bars import an_instrument
 
 from hydra.clock import iso, to_ns
 from hydra.errors import ConfigError
@@ -20,7 +21,6 @@ from hydra.market.sessions import (
     trading_days_per_year,
 )
 from hydra.market.timeframes import timeframe_name, timeframe_ns
-from tests.support.bars import an_instrument
 
 
 def at(text: str) -> int:
@@ -150,7 +150,7 @@ def test_unknown_names_are_refused_with_the_nearest() -> None:
     with pytest.raises(ConfigError, match="did you mean Europe/Prague"):
         named_zone("Europe/Prag", "--tz")
     with pytest.raises(ConfigError, match="does not reach"):
-        sessions("XNYS", at("1700-02-07T00:00"), at("1700-03-07T00:00"))
+        sessions("XHKG", at("1950-02-07T00:00"), at("1950-03-07T00:00"))
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from typing import cast
 import msgspec
 import numpy as np
 
-from hydra.clock import monotonic_ns
+from hydra.clock import NS_PER_S, monotonic_ns
 from hydra.engines.view import View
 from hydra.errors import ConfigError, EngineError
 from hydra.guardian.guardian import Guardian
@@ -143,6 +143,10 @@ class Mother:
         self._consensus = (
             Consensus(self.accounts[-1], self._scores) if plan.mode == "consensus" else None
         )
+        self._clock = {
+            i: plan.start_ns for i, c in enumerate(self._contestants) if c.every_s is not None
+        }
+        self._clock_due_ns = min(self._clock.values(), default=2**63 - 1)
         self._take_seats()
         self._cycle = 0
         self._now_ns = plan.start_ns
@@ -309,10 +313,46 @@ class Mother:
                         watchdog.deciding = False
                         self._failed(seat, error)
                 watchdog.deciding = False
+            if now_ns >= self._clock_due_ns:
+                self._ask_clock_seats(now_ns, wishes)
             if wishes:
                 await self._grant(wishes)
                 wishes.clear()
         await asyncio.sleep(0)
+
+    def _ask_clock_seats(self, now_ns: int, wishes: list[tuple[Seat, object]]) -> None:
+        """Ask the engines on a clock that are due, once each, on the market as a whole.
+
+        The grid is that of the epoch: every 3,600 s is every full hour. An engine is asked with
+        the view of its first symbol; the others are in `View.market`.
+        """
+        for screen in self._screens:
+            screen.show_clock_seats()
+        asked: set[int] = set()
+        late = self._timeouts.get(self._cycle, [])
+        for screen in self._screens:
+            for decide, view, _, seat in tuple(screen.on_clock):
+                account, every_s = seat.account, seat.contestant.every_s
+                is_due = now_ns >= self._clock[account]
+                warm = all(len(one.features) == len(seat.columns) for one in view.market.values())
+                if every_s is None or not is_due or account in asked or not warm:
+                    continue
+                asked.add(account)
+                step_ns = every_s * NS_PER_S
+                self._clock[account] = now_ns - now_ns % step_ns + step_ns
+                if seat.contestant.name in late:
+                    self._failed(seat, DecisionTimeout())
+                    continue
+                self._watchdog.deciding = True
+                try:
+                    wish = decide(view)
+                    if wish:
+                        wishes.append((seat, wish))
+                except Exception as error:
+                    self._watchdog.deciding = False
+                    self._failed(seat, error)
+                self._watchdog.deciding = False
+        self._clock_due_ns = min(self._clock.values(), default=2**63 - 1)
 
     async def _grant(self, wishes: list[tuple[Seat, object]]) -> None:
         """Await what is not there yet, then put every wish on the desk, in seat order."""

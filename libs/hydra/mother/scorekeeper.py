@@ -154,7 +154,7 @@ class Scorekeeper:
                     rank=place.rank,
                     metrics=self._metrics(place, self._accounts[k], curves[:, k], instants, cycles)
                     | self._bounds(uncertainty, k)
-                    | self._luck(self._accounts[k], market, bar_ns),
+                    | self._luck(self._accounts[k], market if place.rank else None, bar_ns),
                 )
             )
         return tuple(rows)

@@ -35,7 +35,6 @@ class Seat:
     account: int
     view: View
     columns: tuple[int, ...]  # its features among the stream's
-    next_ns: int = 0  # of a contestant on a clock: when it is due
 
 
 Play = tuple[Decide, View, Sequence[Features | None], Seat]
@@ -50,7 +49,8 @@ class Screen:
     history: History
     block: FeatureBlock | None = None
     base: int = 0  # row of the history that holds the chunk's first bar
-    play: list[Play] = field(default_factory=list)
+    play: list[Play] = field(default_factory=list)  # asked at every bar
+    on_clock: list[Play] = field(default_factory=list)  # asked when their time has come
     _specs: dict[Feature, int] = field(default_factory=dict)
 
     @classmethod
@@ -94,10 +94,12 @@ class Screen:
         self.base = len(h.open_ns) - len(table)
         h.at = self.base - 1
         rows = self._rows(table)
-        self.play = [
+        entries = [
             (seat.contestant.engine.decide, seat.view, rows[seat.columns], seat)
             for seat in self.seats
         ]
+        self.play = [entry for entry in entries if entry[3].contestant.every_s is None]
+        self.on_clock = [entry for entry in entries if entry[3].contestant.every_s is not None]
 
     def _rows(self, table: BarTable) -> dict[tuple[int, ...], list[Features | None]]:
         n = len(table)
@@ -130,7 +132,15 @@ class Screen:
                 lists[column] = before + lists[newest][: len(values) - lag]
         return lists
 
+    def show_clock_seats(self) -> None:
+        """Bring the views of engines on a clock up to the newest bar."""
+        bar = self.history.at - self.base
+        if bar >= 0:
+            for _, view, rows, _ in self.on_clock:
+                view.features = rows[bar] or ()
+
     def dismiss(self, account: int) -> None:
         """Take the contestant's seat away, for good."""
         self.seats = [seat for seat in self.seats if seat.account != account]
         self.play = [entry for entry in self.play if entry[3].account != account]
+        self.on_clock = [entry for entry in self.on_clock if entry[3].account != account]

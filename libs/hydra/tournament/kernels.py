@@ -1,8 +1,5 @@
 """The compiled loops of the tournament's statistics.
 
-They share one file because numba's cache notices a change in a function's own file only:
-a helper changed in another file would leave stale machine code behind.
-
 Every replicate and every trader draws from its own splitmix64 stream (Steele, Lea and Flood
 2014), picked by seed and number. So the result depends neither on how the work is cut into
 pieces nor on how many threads do them; the kernels release the GIL for that.
@@ -12,9 +9,10 @@ from __future__ import annotations
 
 import math
 
-import numba as nb
 import numpy as np
 from numpy.typing import NDArray
+
+from hydra.jit import kernel
 
 Float64 = NDArray[np.float64]
 Int64 = NDArray[np.int64]
@@ -27,10 +25,11 @@ _S30, _S27, _S31 = np.uint64(30), np.uint64(27), np.uint64(31)
 _ONE = np.uint64(1)
 _S32 = np.uint64(32)
 _LOW = np.uint64(0xFFFFFFFF)
+_RESAMPLE = "void(float64[:, ::1], int64, uint64[::1], int64[::1], uint64, float64[:, ::1])"
 _BUCKET = np.uint64(20)  # a 32-bit draw's bucket in the guide is its upper 12 bits
 
 
-@nb.njit(cache=True, inline="always")
+@kernel("uint64(uint64)")
 def _mixed(state: np.uint64) -> np.uint64:
     """splitmix64's finaliser: 64 well-mixed bits of the state."""
     z = (state ^ (state >> _S30)) * _MIX_1
@@ -53,7 +52,7 @@ def geometric_table(mean_block: float, length: int) -> tuple[UInt64, Int64]:
     return upto, np.searchsorted(upto, buckets, side="right").astype(np.int64)
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel(_RESAMPLE, nogil=True)
 def bootstrap_sums(
     prefix: Float64, first: int, upto: UInt64, guide: Int64, seed: np.uint64, out: Float64
 ) -> None:
@@ -92,7 +91,7 @@ def bootstrap_sums(
             out[r, k] = acc[k] + wraps * prefix[length, k]
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel(_RESAMPLE, nogil=True)
 def bootstrap_t(
     prefix: Float64, first: int, upto: UInt64, guide: Int64, seed: np.uint64, out: Float64
 ) -> None:
@@ -143,7 +142,11 @@ def bootstrap_t(
             out[r, k] = total[k] / math.sqrt(spread) if spread > 1e-12 * squares[k] else 0.0
 
 
-@nb.njit(cache=True, nogil=True)
+@kernel(
+    "void(float64[::1], float64[::1], int64[::1], int64[::1], int64[::1], int64[::1],"
+    " float64[::1], float64[::1], int64, uint64, float64[::1])",
+    nogil=True,
+)
 def random_traders(
     bid: Float64,
     ask: Float64,

@@ -1,0 +1,275 @@
+"""Hydra: one season of all engines, through Mother, with guardian, journal and database.
+
+Each engine has its own periods and account; the orders go over the guardian's `ftmo-2step`
+profile, and all that happens is written to a fresh SQLite file.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from importlib.metadata import version as version_of
+from itertools import count
+from pathlib import Path
+
+import msgspec
+
+from benchmarks.sampler import PhaseSampler
+from benchmarks.workload import (
+    CASH,
+    COINS,
+    MINUTE_NS,
+    START_NS,
+    STOP_FRAC,
+    Candles,
+    Outcome,
+    Run,
+    Workload,
+    candles,
+)
+from hydra.engines.view import View
+from hydra.features.specs import Feature, ema
+from hydra.feeds.replay import ReplayFeed, streams_of
+from hydra.feeds.tables import table_of_trades
+from hydra.guardian.profiles import profile
+from hydra.market.bars import BarTable
+from hydra.market.instruments import UNITS_PER_USD, Instrument
+from hydra.mother.contestants import Contestant
+from hydra.mother.mother import Mother
+from hydra.mother.plan import SeasonPlan
+from hydra.portfolio.costs import costs_named
+from hydra.portfolio.intents import Intent
+from hydra.storage.memory import MemoryDatabase
+from hydra.storage.store import open_season
+from hydra.tournament.season import (
+    EngineRow,
+    EquityRow,
+    GuardianDayRow,
+    LatchRow,
+    ScoreRow,
+    SeasonRow,
+    SeasonStore,
+    StandingRow,
+    TicketRow,
+)
+
+HOUR_NS = 60 * MINUTE_NS
+# Whipsaws reverse within the profile's five minutes; the peers have no such rule.
+PROFILE = msgspec.structs.replace(profile("ftmo-2step"), cooldown_s=None)
+BTC = Instrument(
+    symbol="BTC-USD",
+    asset_class="crypto",
+    quote="USD",
+    tick_size=Decimal("0.01"),
+    lot_step=Decimal("0.0001"),
+    min_lots=Decimal("0.0001"),
+    max_lots=Decimal(1000),
+    contract_size=Decimal(1),
+    spread_bps=Decimal(0),
+    commission_bps=Decimal(0),
+    commission_per_lot=Decimal(0),
+    swap_long_bps=Decimal(0),
+    swap_short_bps=Decimal(0),
+    swap_zone="UTC",
+    swap_hours=(),
+    triple_swap_weekday=None,
+    leverage=Decimal(2),
+    calendar="24/7",
+)
+
+
+@dataclass(slots=True)
+class EmaCross:
+    """Long when the fast mean comes above the slow one, short when below, with a stop."""
+
+    fast: int
+    slow: int
+    above: bool | None = None
+
+    @property
+    def features(self) -> Sequence[Feature]:
+        return (ema(self.fast), ema(self.slow))
+
+    def decide(self, view: View) -> Sequence[Intent]:
+        fast, slow = view.features
+        above = fast > slow
+        if above is self.above:
+            return ()
+        was, self.above = self.above, above
+        if was is None:
+            return ()
+        intents: list[Intent] = [view.close_ticket(ticket) for ticket in view.tickets]
+        close = view.close
+        if above:
+            intents.append(view.buy(stop=close * (1 - STOP_FRAC), lots=Decimal(COINS)))
+        else:
+            intents.append(view.sell(stop=close * (1 + STOP_FRAC), lots=Decimal(COINS)))
+        return intents
+
+
+class TimedStore:
+    """A store that adds up the CPU time spent inside another one."""
+
+    def __init__(self, store: SeasonStore) -> None:
+        self._store = store
+        self.spent_s = 0.0
+
+    def journal(
+        self,
+        cycle: int,
+        at_ns: int,
+        engine: str,
+        kind: str,
+        amount_units: int | None,
+        body: bytes,
+    ) -> None:
+        start = time.process_time()
+        self._store.journal(cycle, at_ns, engine, kind, amount_units, body)
+        self.spent_s += time.process_time() - start
+
+    def ticket(self, row: TicketRow) -> None:
+        start = time.process_time()
+        self._store.ticket(row)
+        self.spent_s += time.process_time() - start
+
+    def equity(self, row: EquityRow) -> None:
+        start = time.process_time()
+        self._store.equity(row)
+        self.spent_s += time.process_time() - start
+
+    def score(self, row: ScoreRow) -> None:
+        start = time.process_time()
+        self._store.score(row)
+        self.spent_s += time.process_time() - start
+
+    def guardian_day(self, row: GuardianDayRow) -> None:
+        start = time.process_time()
+        self._store.guardian_day(row)
+        self.spent_s += time.process_time() - start
+
+    def latch(self, row: LatchRow) -> None:
+        start = time.process_time()
+        self._store.latch(row)
+        self.spent_s += time.process_time() - start
+
+    def engine(self, row: EngineRow) -> None:
+        start = time.process_time()
+        self._store.engine(row)
+        self.spent_s += time.process_time() - start
+
+    def commit(self, cycle: int, at_ns: int) -> None:
+        start = time.process_time()
+        self._store.commit(cycle, at_ns)
+        self.spent_s += time.process_time() - start
+
+    def close(self, cycle: int, at_ns: int, standings: tuple[StandingRow, ...]) -> str:
+        start = time.process_time()
+        digest = self._store.close(cycle, at_ns, standings)
+        self.spent_s += time.process_time() - start
+        return digest
+
+    def kill_switch(self) -> bool:
+        start = time.process_time()
+        on = self._store.kill_switch()
+        self.spent_s += time.process_time() - start
+        return on
+
+    @property
+    def stored_cycle(self) -> int:
+        return self._store.stored_cycle
+
+    def external_inputs(self) -> tuple[tuple[int, str, bytes], ...]:
+        return self._store.external_inputs()
+
+
+def version() -> str:
+    return version_of("hydra-arena")
+
+
+def table(bars: Candles) -> BarTable:
+    return table_of_trades(
+        BTC,
+        MINUTE_NS,
+        "generated",
+        bars.open_ns,
+        (bars.open, bars.high, bars.low, bars.close),
+        bars.volume,
+    )
+
+
+def play(
+    bars: BarTable, periods: Sequence[tuple[int, int]], store: SeasonStore, plan: SeasonPlan
+) -> Mother:
+    """The whole season, standings and their statistics included."""
+    streams = streams_of([bars])
+    mother = Mother(
+        plan=plan,
+        contestants=[
+            Contestant(name=f"ema_{fast}_{slow}", engine=EmaCross(fast, slow), title="EMA cross")
+            for fast, slow in periods
+        ],
+        streams=streams,
+        store=store,
+    )
+    asyncio.run(mother.run(ReplayFeed(streams, [bars]).chunks()))
+    return mother
+
+
+def prepare(workload: Workload, *, store: str = "sqlite", watch: str = "") -> Run:
+    """`store`: sqlite or memory. `watch`: "store" times the store, "phases" all phases."""
+    folder = tempfile.TemporaryDirectory(prefix="hydra-bench-")
+    url = f"sqlite:///{Path(folder.name) / 'hydra.db'}"
+    names = (f"season-{n}" for n in count(1))
+    plan = SeasonPlan(
+        mode="independent",
+        profile=PROFILE,
+        costs=costs_named("none"),
+        seed=1,
+        start_ns=START_NS,
+        sample_ns=HOUR_NS,
+        initial_units=CASH * UNITS_PER_USD,
+    )
+
+    def season(bars: BarTable) -> Outcome:
+        row = SeasonRow(
+            name=next(names),
+            mode=plan.mode,
+            profile=PROFILE.name,
+            seed=plan.seed,
+            initial_units=plan.initial_units,
+            settings={},
+            inputs=(),
+        )
+        if store == "memory":
+            opened: SeasonStore = MemoryDatabase().open_season(row, resume=False)
+            return _outcome(play(bars, workload.periods, opened, plan), {})
+        with open_season(url, row, resume=False) as sql:
+            if watch == "store":
+                timed = TimedStore(sql)
+                start = time.process_time()
+                mother = play(bars, workload.periods, timed, plan)
+                spent = time.process_time() - start
+                return _outcome(mother, {"store": timed.spent_s / spent})
+            if watch == "phases":
+                with PhaseSampler() as sampler:
+                    mother = play(bars, workload.periods, sql, plan)
+                return _outcome(mother, sampler.shares())
+            return _outcome(play(bars, workload.periods, sql, plan), {})
+
+    # Makes the database, loads the compiled step, and fills every cache there is.
+    season(table(candles(5_000)))
+    bars = table(candles(workload.bars))
+
+    def run(folder: tempfile.TemporaryDirectory[str] = folder) -> Outcome:  # keeps the folder
+        return season(bars)
+
+    return run
+
+
+def _outcome(mother: Mother, notes: dict[str, float]) -> Outcome:
+    tickets = [ticket for account in mother.accounts for ticket in account.closed]
+    return Outcome(len(tickets), sum(t.net for t in tickets) / UNITS_PER_USD, notes=notes)
