@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from hydra.errors import ConfigError
-from hydra.market.catalogue import Catalogue, canonical, quote_of
+from hydra.market.catalogue import KEYS, Catalogue, canonical, quote_of
+from tests.support.shared_data import ROOT
 
 
 def a_file(folder: Path, text: str, name: str = "mine.toml") -> Path:
@@ -210,3 +211,17 @@ def test_a_missing_or_oddly_named_instruments_file_is_refused(tmp_path: Path) ->
         Catalogue.load(a_file(tmp_path, "a: [", "mine.yml"))
     with pytest.raises(ConfigError, match="no table named instruments"):
         Catalogue.load(a_file(tmp_path, "- 1", "list.yml"))
+
+
+def test_the_example_in_the_documentation_is_valid_and_names_every_key(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "data.md").read_text("utf-8")
+    example = page.split("```toml\n")[1].split("```")[0]
+
+    catalogue = Catalogue.load(a_file(tmp_path, example))
+    perp, pepe = catalogue.find("BTC-PERP"), catalogue.find("pepe")
+
+    assert perp and pepe
+    assert perp.swap_hours == (0, 8, 16)
+    assert perp.swap_short_bps == -1
+    for key in KEYS:
+        assert f"`{key}`" in page

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import datetime
 
 import pytest
-from tests.support.bars import an_instrument
 
 from hydra.clock import iso, to_ns
 from hydra.errors import ConfigError
@@ -21,6 +20,7 @@ from hydra.market.sessions import (
     trading_days_per_year,
 )
 from hydra.market.timeframes import timeframe_name, timeframe_ns
+from tests.support.bars import an_instrument
 
 
 def at(text: str) -> int:

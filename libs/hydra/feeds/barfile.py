@@ -22,8 +22,8 @@ from hydra.market.catalogue import MAX_DECIMALS, Catalogue, with_tick
 from hydra.market.instruments import Instrument
 from hydra.market.timeframes import timeframe_name
 
-_FINEST_TICK_FRAC = 1e-7  # of a price
-_OFF_GRID = 1e-4  # of a tick: a price that far from the grid is not on it
+_FINEST_TICK_FRAC = 1e-8  # of a price
+_OFF_GRID = 1e-9  # of a tick; float64 noise is taken off before
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +122,7 @@ def sha256_of(path: Path) -> str:
 def decimals_of(prices: Sequence[Float64]) -> tuple[int, bool]:
     """The decimals that prices above 0 need, and whether none need more.
 
-    At most 8, and no more than make a tick a ten-millionth of the lowest price: digits
+    At most 8, and no more than make a tick a hundred-millionth of the lowest price: digits
     below that are noise of whoever averaged them, and would drive lots up (a tick on a lot
     step must be worth 1e-8 USD; so bounded, a lot step never exceeds about a dollar's worth).
     """
@@ -269,11 +269,7 @@ def _instruments(
         instrument = catalogue.instrument(symbol, decimals)
         if enough and not _on_grid(prices, instrument):  # a tick of 0.25, and prices of 0.1
             instrument = with_tick(instrument, Decimal(1).scaleb(-decimals))
-        if not enough:
-            warnings.append(
-                f"{symbol}: prices have more than {decimals} decimals and are rounded to ticks of"
-                f" {instrument.tick_size:f}"
-            )
+        rounded = "" if enough else "; digits below the tick are rounded off"
         said = (
             f"tick {instrument.tick_size:f}, lot step {instrument.lot_step.normalize():f}, contract"
             f" {instrument.contract_size:f}"
@@ -283,12 +279,12 @@ def _instruments(
                 f"{symbol} is not in the instrument catalogue; taken as {said}, spread"
                 f" {instrument.spread_bps:f} bps, commission {instrument.commission_bps:f} bps a"
                 f" side, leverage {instrument.leverage:f}, priced in {instrument.quote}; declare it"
-                " with --instruments"
+                f" with --instruments{rounded}"
             )
         else:
             warnings.append(
                 f"{symbol}: prices are finer than the catalogue's tick {declared.tick_size:f};"
-                f" taken as {said}"
+                f" taken as {said}{rounded}"
             )
         out[symbol] = instrument
     return out

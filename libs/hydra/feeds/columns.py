@@ -11,6 +11,8 @@ import difflib
 import gzip
 import os
 import re
+import warnings
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -37,6 +39,7 @@ BIDS = ("bid_open", "bid_high", "bid_low", "bid_close")
 ASKS = ("ask_open", "ask_high", "ask_low", "ask_close")
 NO_SYMBOL = -1
 
+_LONGEST_LINE = 100_000  # characters; more is no line of prices
 _TIME_NAMES = (
     "open_time", "opentime", "timestamp", "time", "datetime", "date_time", "time_utc",
     "gmt_time", "time_est", "date", "unix", "ts",
@@ -167,7 +170,7 @@ def _parquet(path: Path) -> tuple[pl.DataFrame, dict[str, str], Sequence[int]]:
 def _csv(path: Path) -> tuple[pl.DataFrame, dict[str, str], Sequence[int]]:
     import polars as pl
 
-    header, separator = _header(path)
+    header, separator, quoted = _header(path)
     roles = _roles(path, header)
     text_columns = {roles[role] for role in ("symbol", "time", "clock") if role in roles}
     wanted = sorted(set(roles.values()))
@@ -178,22 +181,29 @@ def _csv(path: Path) -> tuple[pl.DataFrame, dict[str, str], Sequence[int]]:
             path,
             columns=wanted,
             separator=separator,
+            quote_char='"' if quoted else None,
             schema_overrides=types,
             ignore_errors=True,
             truncate_ragged_lines=truncate_ragged_lines,
             glob=False,
         )
 
-    with _faults(path, "CSV"):
+    ragged: Sequence[int] = ()
+    with _faults(path, "CSV"), warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
         try:
-            return read(truncate_ragged_lines=False), roles, ()
+            frame = read(truncate_ragged_lines=False)
         except pl.exceptions.NoDataError:
-            return pl.DataFrame(schema=types), roles, ()
+            frame = pl.DataFrame(schema=types)
         except pl.exceptions.ComputeError:
-            ragged = _ragged_rows(path, separator, len(header))
+            ragged = _ragged_rows(path, separator, quoted, len(header))
             if not ragged:
                 raise
-            return read(truncate_ragged_lines=True), roles, ragged
+            frame = read(truncate_ragged_lines=True)
+    if any("malformed" in str(one.message) for one in said):
+        # polars only warns when a quotation mark that is never closed swallows lines.
+        raise DataFault(f"{path.name}: a quotation mark is opened and not closed")
+    return frame, roles, ragged
 
 
 @contextmanager
@@ -217,12 +227,12 @@ def _lines(path: Path) -> TextIO:
     return path.open(encoding="utf-8-sig", newline="")
 
 
-def _header(path: Path) -> tuple[list[str], str]:
-    """The column names of a CSV file, and what separates them."""
+def _header(path: Path) -> tuple[list[str], str, bool]:
+    """The column names of a CSV file, what separates them, and whether fields are quoted."""
     try:
         with _lines(path) as lines:
-            line = lines.readline(100_000)
-    except (UnicodeDecodeError, OSError, EOFError) as error:
+            line, first = lines.readline(_LONGEST_LINE), lines.readline(_LONGEST_LINE)
+    except (UnicodeDecodeError, OSError, EOFError, zlib.error) as error:
         raise DataFault(f"{path.name} is neither CSV text in UTF-8 nor Parquet: {error}") from error
     if "\0" in line:
         raise DataFault(f"{path.name} is a binary file, neither CSV text nor Parquet")
@@ -231,13 +241,15 @@ def _header(path: Path) -> tuple[list[str], str]:
     if len(set(names)) != len(names):
         twice = sorted({name for name in names if names.count(name) > 1})
         raise DataFault(f"{path.name}: column {twice[0]!r} stands twice in the first line")
-    return names, separator
+    # Elsewhere a quotation mark is a fault of its row, and must not hide the rows after it.
+    return names, separator, '"' in line + first
 
 
-def _ragged_rows(path: Path, separator: str, fields: int) -> list[int]:
+def _ragged_rows(path: Path, separator: str, quoted: bool, fields: int) -> list[int]:
     """Rows (from 0, the header not counted) with more fields than the header."""
     with _lines(path) as lines:
-        rows = csv.reader(lines, delimiter=separator)
+        quoting = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
+        rows = csv.reader(lines, delimiter=separator, quoting=quoting)
         next(rows)
         return [row for row, found in enumerate(rows) if len(found) > fields]
 

@@ -7,17 +7,19 @@ it instants and amounts, and carries out what it says. Money is in units of 1e-8
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import overload
+from typing import Literal, overload
 
 import msgspec
 
 from hydra.errors import ConfigError
+from hydra.guardian.changes import killed, review_amend, review_close
 from hydra.guardian.days import DayClock
+from hydra.guardian.gates import cooldown_key
 from hydra.guardian.memory import NO_FLOOR, Limits, Memory, Reservation, part
 from hydra.guardian.profiles import Profile
-from hydra.guardian.proposal import Former, Proposal, form_amended
+from hydra.guardian.proposal import Former
 from hydra.guardian.risks import Risks
-from hydra.guardian.rules import IsOpen, cooldown_key, rules_of
+from hydra.guardian.rules import IsOpen, rules_of
 from hydra.guardian.verdicts import (
     Allowed,
     Approved,
@@ -32,7 +34,7 @@ from hydra.guardian.verdicts import (
 )
 from hydra.market.sessions import is_open as calendar_is_open
 from hydra.portfolio.account import AccountState, MarketState
-from hydra.portfolio.intents import Amend, Close, Intent, Open, Ticket
+from hydra.portfolio.intents import Amend, Close, Intent, Open
 
 __all__ = [
     "NO_FLOOR", "Allowed", "Approved", "Breach", "Change", "DayRoll", "Guardian", "GuardianDay",
@@ -216,7 +218,7 @@ class Guardian:
         if not self._trails:
             return None
         limits = self._limits[name]
-        on = "equity" if self._trails_equity else "balance"
+        on: Literal["equity", "balance"] = "equity" if self._trails_equity else "balance"
         return Trail(on, limits.trail_distance_units, limits.trail_lock_units)
 
     def on_peak(self, name: str, peak_units: int) -> None:
@@ -321,9 +323,17 @@ class Guardian:
         if isinstance(intent, Open):
             verdict = self._review_open(intent, account, market, memory)
         elif isinstance(intent, Close):
-            verdict = self._review_close(intent, account, market)
+            verdict = review_close(intent, account, market)
         else:
-            verdict = self._review_amend(intent, account, market, memory)
+            verdict = review_amend(
+                intent,
+                account,
+                market,
+                memory=memory,
+                book=self._book,
+                risks=self._risks,
+                kill_reason=self._kill_reason,
+            )
         if isinstance(verdict, Refused):
             memory.refused += 1
         else:
@@ -334,7 +344,7 @@ class Guardian:
         self, intent: Open, account: AccountState, market: MarketState, memory: Memory
     ) -> Approved | Refused:
         if self._kill_reason is not None:
-            return self._killed_refusal(intent)
+            return killed(intent, self._kill_reason)
         now_ns = market.now_ns
         memory.look_at(account, now_ns)
         if self._trails:
@@ -372,92 +382,6 @@ class Guardian:
                 Reservation(symbol, proposal.side, now_ns, worst, steps, risk_units), account
             )
         return Approved(intent, steps, proposal.worst_entry_ticks, risk_units, proposal.changes)
-
-    def _review_close(
-        self, intent: Close, account: AccountState, market: MarketState
-    ) -> Allowed | Refused:
-        ticket = _ticket(account, intent.ticket)
-        if ticket is None:
-            return _no_ticket(intent)
-        instrument = market.instrument(ticket.symbol)
-        if instrument is None:
-            text = f"{ticket.symbol!r} is not traded in this season"
-            return Refused(intent, "instrument", None, ticket.symbol, text)
-        most = instrument.steps(ticket.lots)
-        if intent.lots is None:
-            return Allowed(intent, most)
-        try:
-            steps = int(intent.lots // instrument.lot_step)
-        except (TypeError, ValueError, ArithmeticError):
-            steps = 0
-        if steps <= 0:
-            text = f"{intent.lots} lots are not at least one step of {instrument.lot_step}"
-            return Refused(intent, "malformed", str(instrument.lot_step), str(intent.lots), text)
-        return Allowed(intent, min(steps, most))
-
-    def _review_amend(
-        self, intent: Amend, account: AccountState, market: MarketState, memory: Memory
-    ) -> Allowed | Refused:
-        ticket = _ticket(account, intent.ticket)
-        if ticket is None:
-            return _no_ticket(intent)
-        instrument = market.instrument(ticket.symbol)
-        if instrument is None:
-            text = f"{ticket.symbol!r} is not traded in this season"
-            return Refused(intent, "instrument", None, ticket.symbol, text)
-        grid = self._risks.grid(instrument)
-        touch = market.touch(ticket.symbol)
-        worst: int | None = None
-        if not ticket.is_open:
-            worst = memory.worst_entry_ticks(ticket.symbol, ticket.side, ticket.entry_ns)
-        formed = form_amended(intent, ticket, grid, touch, worst)
-        if isinstance(formed, Refused):
-            return formed
-        stop_ticks, _ = formed
-        allowed = Allowed(intent, instrument.steps(ticket.lots))
-        old_ticks = None if ticket.stop is None else instrument.ticks(ticket.stop)
-        moved = 0  # ticks by which the stop comes nearer
-        if stop_ticks is not None:
-            if old_ticks is None:
-                return allowed
-            moved = ticket.side * (stop_ticks - old_ticks)
-            if moved > 0:
-                return allowed
-        if moved == 0:
-            for gate in self._book.rates:
-                refused = gate.judge(intent, account, market, memory)
-                if refused is not None:
-                    return refused
-            return allowed
-        if self._kill_reason is not None:
-            return self._killed_refusal(intent)
-        memory.look_at(account, market.now_ns)
-        for gate in self._book.gates:
-            refused = gate.judge(intent, account, market, memory)
-            if refused is not None:
-                return refused
-        if not self._book.widening:
-            return allowed
-        entry_ticks = worst if ticket.entry is None else instrument.ticks(ticket.entry)
-        if touch is None or entry_ticks is None or stop_ticks is None:
-            text = f"ticket {ticket.id} has no known price or entry: its risk is unknown"
-            return Refused(intent, "risk-budget", None, None, text)
-        loss_units = max(0, grid.loss_units(ticket.side, entry_ticks, stop_ticks))
-        proposal = Proposal(
-            intent, ticket.symbol, ticket.side, grid, touch, allowed.steps, True, stop_ticks,
-            None, loss_units, ticket.id,
-        )  # fmt: skip
-        for rule in self._book.widening:
-            verdict = rule.judge(proposal, account, market, memory)
-            if isinstance(verdict, Refused):
-                return verdict
-            for change in verdict.changes:  # a ticket cannot shrink with its stop
-                text = f"with the stop at {intent.stop} the ticket would be too large"
-                return Refused(intent, change.rule, change.limit, change.figure, text)
-        return allowed
-
-    def _killed_refusal(self, intent: Open | Amend) -> Refused:
-        return Refused(intent, "kill-switch", None, None, f"kill switch: {self._kill_reason}")
 
     # What happened
 
@@ -559,15 +483,3 @@ class _Saved(msgspec.Struct, frozen=True):
 
 def _known(floor: int) -> int | None:
     return None if floor == NO_FLOOR else floor
-
-
-def _ticket(account: AccountState, number: int) -> Ticket | None:
-    for ticket in account.tickets:
-        if ticket.id == number:
-            return ticket
-    return None
-
-
-def _no_ticket(intent: Close | Amend) -> Refused:
-    text = f"the account has no ticket {intent.ticket}"
-    return Refused(intent, "ticket", None, intent.ticket, text)

@@ -34,7 +34,7 @@ _NUMBERS = {
 }  # fmt: skip
 _TEXTS = {"asset_class", "quote", "swap_zone", "calendar"}
 _LISTS = {"swap_hours", "aliases"}
-_KEYS = _NUMBERS | _TEXTS | _LISTS | {"triple_swap_weekday"}
+KEYS = _NUMBERS | _TEXTS | _LISTS | {"triple_swap_weekday"}
 _MAY_BE_NEGATIVE = {"swap_long_bps", "swap_short_bps"}
 _UNDECLARED = "other"  # asset class of symbols that nobody declared
 _NOTHING: dict[str, object] = {
@@ -242,8 +242,8 @@ def _checked(source: str, symbol: str, given: Mapping[str, object]) -> Values:
     out: Values = {}
     for key, value in given.items():
         where = f"{source}: instrument {symbol}: {key}"
-        if key not in _KEYS:
-            raise ConfigError(_unknown(f"{source}: instrument {symbol}", str(key), _KEYS))
+        if key not in KEYS:
+            raise ConfigError(_unknown(f"{source}: instrument {symbol}", str(key), KEYS))
         if key in _NUMBERS:
             out[key] = _number(where, key, value)
         elif key == "triple_swap_weekday":
@@ -304,5 +304,5 @@ def _build(symbol: str, values: Values) -> Instrument:
 
 def _unknown(where: str, key: str, allowed: Collection[str]) -> str:
     close = difflib.get_close_matches(key, allowed, n=1)
-    hint = f"; did you mean {close[0]}?" if close else ""
+    hint = f"; did you mean {close[0]}?" if close else "."
     return f"{where}: unknown key {key!r}{hint} Known are {', '.join(sorted(allowed))}"

@@ -285,7 +285,6 @@ class Desk:
 
     def _closed(self, account: Account, ticket: LiveTicket, event: Event) -> None:
         ticket.close(event)
-        self._guardians[account.index].on_peak(account.name, account.balance_units)
         account.turnover_units += self._notional(ticket, event)
         self.record(
             account.name,
@@ -301,9 +300,13 @@ class Desk:
             },
             event.pnl - event.commission,
         )
+        guardian = self._guardians[account.index]
+        if guardian.trail(account.name) is not None:
+            guardian.on_peak(account.name, account.balance_units)
         if event.left == 0:
             del account.live[ticket.id]
             account.closed.append(ticket)
+            account.wins += ticket.net > 0
             if not account.live:
                 self._flat(account)
 

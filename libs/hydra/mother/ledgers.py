@@ -124,6 +124,7 @@ class Account:
     views: dict[str, list[View]] = field(default_factory=dict)  # by symbol
     # Of closed tickets, for the season's statistics.
     closed: list[LiveTicket] = field(default_factory=list)
+    wins: int = 0
     turnover_units: int = 0  # notional of every fill
 
     @property

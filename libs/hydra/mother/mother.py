@@ -26,6 +26,7 @@ from hydra.market.bars import Chunk, Stream
 from hydra.mother.bench import Bench
 from hydra.mother.consensus import Consensus
 from hydra.mother.contestants import Contestant
+from hydra.mother.days import Days
 from hydra.mother.desk import Desk
 from hydra.mother.ledgers import Account
 from hydra.mother.market import BookMarket
@@ -38,7 +39,6 @@ from hydra.portfolio.book import AccountBook
 from hydra.portfolio.columns import (
     BAR,
     BY_BENCH,
-    BY_DAILY_LOSS,
     BY_KILL_SWITCH,
     BY_SEASON_END,
     BY_TOTAL_LOSS,
@@ -150,8 +150,10 @@ class Mother:
         self._take_seats()
         self._cycle = 0
         self._now_ns = plan.start_ns
-        self._day_end_ns = strict.next_reset_ns(plan.start_ns)
-        self._strict_floors = False  # the newest bars are judged by two days' floors
+        self._days = Days(
+            desk=self.desk, guardians=self._guardians, clock=strict, start_ns=plan.start_ns,
+            on_day=lambda: self._scores.score(self._now_ns),
+        )  # fmt: skip
         self._killed = False
         self._wanted_switch: bool | None = None
         self._stored_cycle = store.stored_cycle
@@ -261,7 +263,7 @@ class Mother:
 
     async def _play(self, chunk: Chunk) -> None:
         bars = self._load(chunk)
-        screens, desk, watchdog = self._screens, self.desk, self._watchdog
+        screens, desk, watchdog, days = self._screens, self.desk, self._watchdog, self._days
         step = self._book.step
         closes = chunk.close_ns.tolist()
         firsts = chunk.first_row.tolist()
@@ -278,8 +280,8 @@ class Mother:
             elif self._wanted_switch is not None:
                 self._switch(self._wanted_switch)
             self._now_ns = desk.now_ns = now_ns
-            if now_ns > self._day_end_ns:
-                self._roll_day_inside_bars(now_ns)
+            if now_ns > days.end_ns:
+                days.roll_inside_bars(now_ns)
             events = step(bars, first, last, now_ns)
             for row in range(first, last):
                 screen = screens[row_stream[row]]
@@ -287,10 +289,10 @@ class Mother:
             self._market.move(now_ns)
             if events:
                 desk.drain(events)
-            if now_ns == self._day_end_ns:
-                self._roll_day(now_ns)
-            if self._strict_floors:
-                self._loosen_floors()
+            if now_ns == days.end_ns:
+                days.roll(now_ns)
+            if days.is_strict:
+                days.loosen()
             if now_ns >= self._scores.next_sample_ns:
                 self._scores.sample(now_ns)
             for row in range(first, last):
@@ -431,51 +433,6 @@ class Mother:
             self._store.engine(row)
         self.desk.record(account.name, state, {"reason": reason})
 
-    # The guardian's day
-
-    def _roll_day(self, at_ns: int) -> None:
-        """At `at_ns` one guardian's day ends and another begins: baselines, floors, scores."""
-        for account in self.accounts:
-            guardian = self._guardians[account.index]
-            row = self._book.accounts[account.index]
-            balance, equity, peak = int(row["balance"]), int(row["equity"]), int(row["peak"])
-            trail = guardian.trail(account.name)
-            if trail is not None and trail.on == "equity":
-                guardian.on_peak(account.name, peak)
-            roll = guardian.roll_day(
-                account.name, at_ns, balance, equity, worst_units=int(row["day_worst"])
-            )
-            row["day_worst"] = equity
-            self.desk.day(roll.finished)
-            self.desk.set_floors(account)
-            if roll.breaches:
-                self.desk.close_all(account, BY_DAILY_LOSS, at_ns)
-                self.desk.latch(account, roll.breaches)
-            elif account.live:
-                self.desk.shed_risk(account)
-        self._day_end_ns = self._strict.next_reset_ns(at_ns)
-        self._scores.score(self._now_ns)
-
-    def _roll_day_inside_bars(self, now_ns: int) -> None:
-        """The bars that are about to be played began on another day than they end on.
-
-        The day is rolled before them, by what is known then, and they are judged by the
-        higher of both days' floors: which part of a bar belongs to which day is not known.
-        Days on which nothing traded are passed over.
-        """
-        before = [int(row["daily_floor"]) for row in self._book.accounts]
-        start_ns = self._strict.day_start_ns(now_ns)
-        self._roll_day(start_ns if start_ns < now_ns else self._strict.day_start_ns(now_ns - 1))
-        for account in self.accounts:
-            row = self._book.accounts[account.index]
-            row["daily_floor"] = max(before[account.index], int(row["daily_floor"]))
-        self._strict_floors = True
-
-    def _loosen_floors(self) -> None:
-        self._strict_floors = False
-        for account in self.accounts:
-            self.desk.set_floors(account)
-
     # What comes from outside: recorded, so that a resumed season hears it again
 
     def _pause(self) -> None:
@@ -526,13 +483,8 @@ class Mother:
         for account in self.accounts:
             self.desk.settle(account, BY_SEASON_END)
             self._book.settle(len(self.accounts) + account.index, self._now_ns, BY_SEASON_END)
+        self._days.close()
         for account in self.accounts:
-            row = self._book.accounts[account.index]
-            self.desk.day(
-                self._guardians[account.index].day_so_far(
-                    account.name, account.balance_units, int(row["day_worst"])
-                )
-            )
             self.desk.record(account.name, "balance", {"balance_units": account.balance_units})
         self.standings = self._scores.close(
             self._now_ns,

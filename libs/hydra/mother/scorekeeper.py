@@ -66,7 +66,7 @@ class Scorekeeper:
                 state=State(row.state) if (row := self.states.get(account.name)) else State.PLAYING,
                 is_reference=contestant.is_reference,
                 trades=len(account.closed),
-                wins=sum(ticket.net > 0 for ticket in account.closed),
+                wins=account.wins,
             )
             for account, contestant in zip(self._accounts, self._contestants, strict=False)
         )

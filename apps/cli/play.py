@@ -1,0 +1,225 @@
+"""Plays a season for `hydra replay`, shows it, and says what to look at next."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shlex
+import shutil
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import FrameType
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from apps.cli.failures import INTERRUPTED, complain, plain, warn
+from apps.cli.live import Lines, Screen, Silence, View
+from apps.cli.options import database_url
+from apps.cli.season import Request, Season, build_season, request_of
+from apps.cli.standings import COLUMNS, remarks, standing_rows
+from apps.cli.tables import make_console, print_json, tables_of
+from hydra.clock import monotonic_ns
+from hydra.errors import ConfigError
+from hydra.mother.mother import Mother
+from hydra.settings import Settings, load_settings
+from hydra.storage import queries
+from hydra.storage.database import place, reading
+from hydra.storage.schema import ensure
+from hydra.storage.store import next_season_name, open_season
+from hydra.tournament.ranking import Standing
+from hydra.tournament.season import SeasonRow
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+LIVE_COMMIT_MS = 100  # so often a watched season is drawn
+_PATHS = ("bars", "instruments", "profiles")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Playing:
+    """What `hydra replay` was asked to do."""
+
+    request: Request
+    season: str | None
+    db: str | None
+    resume: bool
+    quiet: bool
+    as_json: bool
+
+
+def play(asked: Playing) -> None:
+    """Play, show, report. Raises HydraError; typer.Exit when it was interrupted."""
+    settings = load_settings()
+    url = database_url(asked.db)
+    if asked.season is not None and not _NAME.fullmatch(asked.season):
+        raise ConfigError(
+            f"--season {asked.season!r}: a name has up to 64 letters, digits, '.', '_' or '-'"
+            " and begins with a letter or digit"
+        )
+    stored = _stored_season(url, asked) if asked.resume else None
+    if stored is not None and stored.state == "finished":
+        print(f"season {stored.season.name} is finished; nothing is left to play", file=sys.stderr)
+        _show_end(asked, settings, url, stored.season.name, elapsed_s=None)
+        return
+    season = _season(asked, settings, url, stored.season if stored else None)
+    for warning in season.warnings:
+        warn(warning)
+    if settings.kill_switch:
+        warn("KILL_SWITCH is set in the environment: no engine may trade")
+    started_ns = monotonic_ns()
+    try:
+        with _prompt_interrupts():
+            _run(asked, url, season)
+    except KeyboardInterrupt:
+        again = " ".join(["replay", "--resume", "--season", season.row.name, *_db_words(asked)])
+        complain(
+            f"interrupted; season {season.row.name} keeps what is committed",
+            hint=f"go on with: {called_as()} {again}",
+        )
+        raise typer.Exit(INTERRUPTED) from None
+    _show_end(
+        asked, settings, url, season.row.name, elapsed_s=(monotonic_ns() - started_ns) / 1e9
+    )
+
+
+def _stored_season(url: str, asked: Playing) -> queries.SeasonSummary:
+    ensure(url)
+    with reading(url) as connection:
+        return queries.season(connection, asked.season)
+
+
+def _season(asked: Playing, settings: Settings, url: str, stored: SeasonRow | None) -> Season:
+    if stored is None:
+        if not asked.request.bars:
+            # Said before the database is looked at, which may not even be there.
+            build_season("", asked.request, kill_switch=False)
+        name = asked.season or next_season_name(url)
+        return build_season(name, asked.request, kill_switch=settings.kill_switch)
+    before = request_of(stored)
+    request = asked.request.over(before)
+    season = build_season(stored.name, request, kill_switch=settings.kill_switch)
+    # Files may have moved: their content, which `inputs` tells, is what must not change.
+    same = {name: getattr(before, name) for name in _PATHS}
+    told = msgspec.to_builtins(replace(msgspec.convert(season.row.settings["request"], Request), **same))
+    row = msgspec.structs.replace(season.row, settings=season.row.settings | {"request": told})
+    return replace(season, row=row)
+
+
+def _run(asked: Playing, url: str, season: Season) -> None:
+    console = make_console()
+    watched = console.is_terminal and not asked.quiet and not asked.as_json
+    plan = replace(season.plan, commit_ms=LIVE_COMMIT_MS) if watched else season.plan
+    view: View = Silence()
+    with open_season(url, season.row, resume=asked.resume) as store:
+        mother = Mother(
+            plan=plan,
+            contestants=season.contestants,
+            streams=season.streams,
+            store=store,
+            on_commit=lambda cycle, now_ns: view.update(cycle, now_ns),
+        )
+        if not asked.quiet and not asked.as_json:
+            view = _view(console, season, mother.places, watched=watched)
+        with view:
+            asyncio.run(mother.run(season.feed.chunks()))
+
+
+def _view(
+    console: Console,
+    season: Season,
+    standings: Callable[[], Sequence[Standing]],
+    *,
+    watched: bool,
+) -> View:
+    if not watched:
+        return Lines(season.feed.cycles, standings)
+    return Screen(
+        console,
+        title=season.row.name,
+        cycles=season.feed.cycles,
+        engine_bars=season.engine_bars,
+        initial_units=season.plan.initial_units,
+        standings=standings,
+    )
+
+
+@contextmanager
+def _prompt_interrupts() -> Iterator[None]:
+    """Ctrl-C ends the season now; asyncio's own handler would wait for its next pause."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+# After the season
+
+
+def _show_end(
+    asked: Playing, settings: Settings, url: str, name: str, *, elapsed_s: float | None
+) -> None:
+    from apps.cli.report import default_path, write_report
+
+    with reading(url) as connection:
+        rows = standing_rows(connection, name)
+        summary = queries.season(connection, name)
+        path = write_report(connection, name, default_path(settings, name))
+    if asked.as_json:
+        print_json([{column.name: row.get(column.name) for column in COLUMNS} for row in rows])
+    elif not asked.quiet:
+        console = make_console()
+        title = f"{name}: {summary.season.profile}, {summary.cycle:,} cycles"
+        if elapsed_s is not None:
+            title += f" in {elapsed_s:.1f} s"
+        for table in tables_of(rows, COLUMNS, width=console.width, title=title):
+            console.print(table)
+        for remark in remarks(rows):
+            console.print(Text(plain(remark), style="yellow"))
+        _print_ways_on(console, asked, url, name, path, summary.digest, rows)
+
+
+def _print_ways_on(
+    console: Console,
+    asked: Playing,
+    url: str,
+    name: str,
+    report: Path,
+    digest: str,
+    rows: Sequence[dict[str, object]],
+) -> None:
+    leader = next((str(row["engine"]) for row in rows if row["rank"] == 1), None)
+    for label, value in (("database", place(url)), ("report", str(report)), ("digest", digest)):
+        console.print(Text.assemble((f"{label:9}", "dim"), value), soft_wrap=True)
+    trades = ["trades", "--season", name, "--limit", "20"]
+    if leader is not None:
+        trades[1:1] = ["--engine", leader]
+    console.print(Text("next", style="dim"))
+    for words in (trades, ["guardian", "--season", name], ["db", "verify", "--season", name]):
+        line = shlex.join([*words, *_db_words(asked)])
+        console.print(Text(f"  {called_as()} {line}", style="cyan"), soft_wrap=True)
+
+
+def _db_words(asked: Playing) -> list[str]:
+    return [] if asked.db is None else ["--db", asked.db]
+
+
+def called_as() -> str:
+    """How this program is called from the current folder."""
+    script = Path(sys.argv[0])
+    found = shutil.which("hydra")
+    if script.name != "hydra" or (found and Path(found).resolve() == script.resolve()):
+        return "hydra"
+    full = script.absolute()
+    here = Path.cwd()
+    return shlex.quote(str(full.relative_to(here) if full.is_relative_to(here) else full))

@@ -1,0 +1,272 @@
+"""Builds a season from what the command line says: bars, engines, plan, and the row that names it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from decimal import Decimal
+from pathlib import Path
+from typing import cast
+
+import msgspec
+
+from apps.cli.options import instant_ns
+from hydra.engines.registry import ENGINES, build
+from hydra.errors import ConfigError
+from hydra.feeds.barfile import LoadedBars, load_bars
+from hydra.feeds.replay import ReplayFeed, streams_of
+from hydra.guardian.profiles import PROFILES, load_profiles, profile
+from hydra.market.bars import Stream
+from hydra.market.catalogue import Catalogue
+from hydra.market.instruments import UNITS_PER_USD
+from hydra.market.timeframes import timeframe_name
+from hydra.mother.contestants import Contestant
+from hydra.mother.plan import MODES, SeasonPlan
+from hydra.portfolio.costs import costs_named
+from hydra.tournament.season import SeasonRow
+
+NS_PER_HOUR = 3_600 * 1_000_000_000
+MS = 1_000_000
+MOST_CASH_USD = 1_000_000_000  # so that sums of money stay far inside 64 bits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What decides a season, as it was asked for. None: not said.
+
+    Paths are absolute, so that a season can be resumed from any folder.
+    """
+
+    bars: tuple[str, ...] | None = None
+    engines: tuple[str, ...] | None = None
+    profile: str | None = None
+    profiles: str | None = None  # a TOML file
+    start: str | None = None
+    end: str | None = None
+    seed: int | None = None
+    tz: str | None = None
+    skip_bad_rows: bool | None = None
+    instruments: str | None = None
+    costs: str | None = None
+    mode: str | None = None
+    cash: str | None = None  # USD
+    latency_ms: int | None = None
+
+    def over(self, other: Request) -> Request:
+        """This request, with what it leaves unsaid taken from another."""
+        unsaid = {
+            one.name: getattr(other, one.name)
+            for one in fields(self)
+            if getattr(self, one.name) is None
+        }
+        return replace(self, **unsaid)
+
+
+DEFAULTS = Request(
+    engines=tuple(ENGINES),
+    profile="ftmo-2step",
+    seed=1,
+    skip_bad_rows=False,
+    costs="real",
+    mode="independent",
+    cash="25000",
+    latency_ms=0,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Season:
+    """A season that is ready to be played."""
+
+    row: SeasonRow
+    plan: SeasonPlan
+    contestants: tuple[Contestant, ...]
+    streams: tuple[Stream, ...]
+    feed: ReplayFeed
+    loaded: LoadedBars
+    engine_bars: int  # bars on which engines are asked, over all engines
+    warnings: tuple[str, ...] = field(default=())
+
+
+def build_season(name: str, asked: Request, *, kill_switch: bool) -> Season:
+    """Read the bars and put everything together. Raises ConfigError and DataFault."""
+    request = asked.over(DEFAULTS)
+    start_ns = instant_ns(request.start, "--from")
+    end_ns = instant_ns(request.end, "--to")
+    if start_ns is not None and end_ns is not None and start_ns >= end_ns:
+        raise ConfigError(f"--from {request.start} is not before --to {request.end}")
+    seed = _seed(request.seed)
+    mode = _one_of(request.mode, MODES, "--mode")
+    costs = costs_named(str(request.costs))
+    initial_units = _cash_units(str(request.cash))
+    latency_ms = _latency(request.latency_ms)
+    among = PROFILES if request.profiles is None else load_profiles(Path(request.profiles))
+    rules = profile(str(request.profile), among)
+    catalogue = Catalogue.load(None if request.instruments is None else Path(request.instruments))
+    specs = _checked_engines(request.engines or ())
+    loaded = load_bars(
+        [Path(path) for path in _checked_files(request.bars)],
+        catalogue=catalogue,
+        tz=request.tz,
+        skip_bad_rows=bool(request.skip_bad_rows),
+        start_ns=start_ns,
+        end_ns=end_ns,
+    )
+    streams = streams_of(loaded.tables)
+    feed = ReplayFeed(streams, loaded.tables)
+    symbols = [stream.symbol for stream in streams if stream.execution]
+    contestants = tuple(
+        Contestant(
+            name=one.name,
+            engine=one.engine,
+            title=one.title,
+            params=one.params,
+            is_reference=one.is_reference,
+            latency_ns=latency_ms * MS,
+            resolution_ns=one.resolution_ns,
+        )
+        for one in (build(spec, symbols) for spec in specs)
+    )
+    finest_ns = min(stream.resolution_ns for stream in streams)
+    plan = SeasonPlan(
+        mode=mode,
+        profile=rules,
+        costs=costs,
+        seed=seed,
+        start_ns=min(int(table.open_ns[0]) for table in loaded.tables),
+        sample_ns=max(NS_PER_HOUR, finest_ns),
+        initial_units=initial_units,
+        kill_switch=kill_switch,
+    )
+    lengths = {(table.symbol, table.resolution_ns): len(table) for table in loaded.tables}
+    return Season(
+        row=_season_row(name, plan, request, loaded, streams, specs),
+        plan=plan,
+        contestants=contestants,
+        streams=streams,
+        feed=feed,
+        loaded=loaded,
+        engine_bars=sum(
+            length
+            for contestant in contestants
+            for stream in streams
+            for length in (lengths[stream.symbol, stream.resolution_ns],)
+            if (
+                stream.execution
+                if contestant.resolution_ns is None
+                else stream.resolution_ns == contestant.resolution_ns
+            )
+        ),
+        warnings=(
+            *loaded.warnings,
+            *(f"{one.file}: {one.rows} rows left out: {one.reason}" for one in loaded.skipped),
+        ),
+    )
+
+
+def _season_row(
+    name: str,
+    plan: SeasonPlan,
+    request: Request,
+    loaded: LoadedBars,
+    streams: Sequence[Stream],
+    specs: Sequence[str],
+) -> SeasonRow:
+    return SeasonRow(
+        name=name,
+        mode=plan.mode,
+        profile=plan.profile.name,
+        seed=plan.seed,
+        initial_units=plan.initial_units,
+        settings={
+            "plan": plan.record(),
+            "request": msgspec.to_builtins(request),
+            "engines": list(specs),
+            "streams": [
+                {"symbol": s.symbol, "resolution": timeframe_name(s.resolution_ns)}
+                for s in streams
+            ],
+            "bars": sum(len(table) for table in loaded.tables),
+            "instruments": {
+                s.symbol: msgspec.to_builtins(s.instrument) for s in streams if s.execution
+            },
+        },
+        inputs=loaded.inputs,
+    )
+
+
+def request_of(row: SeasonRow) -> Request:
+    """What a stored season was asked for; nothing where something else than this stored it."""
+    try:
+        return msgspec.convert(row.settings.get("request", {}), Request)
+    except msgspec.ValidationError as error:
+        raise ConfigError(
+            f"season {row.name} was not played by hydra replay and cannot be resumed by it"
+        ) from error
+
+
+def split_engines(texts: Sequence[str] | None) -> tuple[str, ...] | None:
+    """The engines of `--engines a,b:p=1,q=2`: a comma before `name=` continues the parameters."""
+    if texts is None:
+        return None
+    specs: list[str] = []
+    for text in texts:
+        for piece in text.split(","):
+            head, equals, _ = piece.partition("=")
+            if equals and ":" not in head and specs:
+                specs[-1] += f",{piece.strip()}"
+            elif piece.strip():
+                specs.append(piece.strip())
+    return tuple(specs)
+
+
+def _checked_engines(specs: Sequence[str]) -> Sequence[str]:
+    if not specs:
+        raise ConfigError(f"--engines names no engine; there are: {', '.join(ENGINES)}")
+    twice = sorted({spec for spec in specs if specs.count(spec) > 1})
+    if twice:
+        raise ConfigError(
+            f"--engines names {', '.join(twice)} twice; give one of them other parameters"
+        )
+    return specs
+
+
+def _checked_files(paths: Sequence[str] | None) -> Sequence[str]:
+    if not paths:
+        raise ConfigError(
+            "no price file given; name one with --bars, for example"
+            " --bars data/sample/crypto_4h.csv"
+        )
+    return paths
+
+
+def _seed(seed: int | None) -> int:
+    if seed is None or not 0 <= seed < 2**63:
+        raise ConfigError(f"--seed {seed} must be a whole number from 0 to 2^63 - 1")
+    return seed
+
+
+def _latency(latency_ms: int | None) -> int:
+    if latency_ms is None or not 0 <= latency_ms <= 86_400_000:
+        raise ConfigError(f"--latency-ms {latency_ms} must lie between 0 and 86400000 (a day)")
+    return latency_ms
+
+
+def _cash_units(text: str) -> int:
+    try:
+        units = Decimal(text) * UNITS_PER_USD
+        if units == units.to_integral_value() and 0 < units <= MOST_CASH_USD * UNITS_PER_USD:
+            return int(units)
+    except ArithmeticError:
+        pass
+    raise ConfigError(
+        f"--cash {text} must be an amount of USD above 0 and up to {MOST_CASH_USD:,}"
+    )
+
+
+def _one_of(value: str | None, known: Sequence[str], option: str) -> str:
+    if value not in known:
+        raise ConfigError(f"{option} {value!r} is none of: {', '.join(known)}")
+    return cast(str, value)
+
+
