@@ -168,9 +168,9 @@ def _bar_closing(table: BarTable, at_ns: int | None) -> int:
 class _EmaTrend(Strategy):  # type: ignore[misc]  # backtesting.py has no types
     """The rule of `ema_trend`, in backtesting.py's words."""
 
-    units: int
-    decimals: int  # of a price on the tick grid
-    target_atr: float | None
+    units = 1
+    decimals = 2  # of a price on the tick grid
+    target_atr: float | None = None
 
     def init(self) -> None:
         high, low, close = (np.asarray(x) for x in (self.data.High, self.data.Low, self.data.Close))

@@ -160,7 +160,7 @@ def symbol_of_file(path: Path, catalogue: Catalogue) -> str:
 def _parquet(path: Path) -> tuple[pl.DataFrame, dict[str, str], Sequence[int]]:
     import polars as pl
 
-    with _faults(path, "Parquet"):
+    with _faults(path, "Parquet"), _silent_panics():
         names = list(pl.read_parquet_schema(path))
         roles = _roles(path, names)
         frame = pl.read_parquet(path, columns=sorted(set(roles.values())), glob=False)
@@ -219,6 +219,25 @@ def _faults(path: Path, kind: str) -> Iterator[None]:
         ) from error
 
 
+@contextmanager
+def _silent_panics() -> Iterator[None]:
+    """polars' reader of Parquet panics on some torn files, and Rust then writes a backtrace
+    straight to descriptor 2. The panic itself arrives as an exception, so that text is noise."""
+    try:
+        stderr = os.dup(2)
+    except OSError:  # closed
+        yield
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
+    try:
+        yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+
+
 def _lines(path: Path) -> TextIO:
     with path.open("rb") as opened:
         zipped = opened.read(2) == b"\x1f\x8b"
@@ -248,8 +267,9 @@ def _header(path: Path) -> tuple[list[str], str, bool]:
 def _ragged_rows(path: Path, separator: str, quoted: bool, fields: int) -> list[int]:
     """Rows (from 0, the header not counted) with more fields than the header."""
     with _lines(path) as lines:
-        quoting = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
-        rows = csv.reader(lines, delimiter=separator, quoting=quoting)
+        rows = csv.reader(
+            lines, delimiter=separator, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
+        )
         next(rows)
         return [row for row, found in enumerate(rows) if len(found) > fields]
 

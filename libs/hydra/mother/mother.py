@@ -46,6 +46,7 @@ from hydra.portfolio.columns import (
 from hydra.portfolio.costs import BarRecorder, terms_of
 from hydra.portfolio.intents import Intent
 from hydra.tournament.luck import LuckMarket
+from hydra.tournament.ranking import Standing
 from hydra.tournament.season import EngineRow, SeasonStore, StandingRow
 
 HOUSE = "house"
@@ -170,6 +171,10 @@ class Mother:
     def _is_reference(self, account: int) -> bool:
         return account < len(self._contestants) and self._contestants[account].is_reference
 
+    def places(self) -> tuple[Standing, ...]:
+        """Everyone's place, now."""
+        return self._scores.standings()
+
     # Before the first bar
 
     def _take_seats(self) -> None:
@@ -225,7 +230,7 @@ class Mother:
             {
                 "settings": plan.record(),
                 "engines": engines,
-                "symbols": {s.symbol: s.instrument.tick_size for s in self._streams},
+                "streams": [(s.instrument, s.resolution_ns) for s in self._streams],
             },
         )
         for row in engines:

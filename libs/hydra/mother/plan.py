@@ -23,6 +23,7 @@ class SeasonPlan:
     seed: int
     start_ns: int  # instant at which the first bar opens
     sample_ns: int  # between two samples of equity
+    inputs: tuple[str, ...] = ()  # SHA-256 of each file of bars
     initial_units: int = 25_000 * UNITS_PER_USD
     deadline_s: float = 10.0  # of one decision of a plain engine
     failures_to_bench: int = 3  # in a row
@@ -41,6 +42,7 @@ class SeasonPlan:
             "seed": self.seed,
             "start_ns": self.start_ns,
             "sample_ns": self.sample_ns,
+            "inputs": self.inputs,
             "initial_units": self.initial_units,
             "failures_to_bench": self.failures_to_bench,
         }
