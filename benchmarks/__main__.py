@@ -48,7 +48,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except PeerFailed as error:
         console.print(f"[red]{error}[/red]")
         return 1
-    out = given.out or ROOT / "benchmarks" / "results" / ("quick.json" if given.quick else "full.json")
+    out = given.out or ROOT / "benchmarks" / "results" / (
+        "quick.json" if given.quick else "full.json"
+    )
     out.parent.mkdir(parents=True, exist_ok=True)
     reached = [dict(zip(report.AIM_COLUMNS, row, strict=True)) for row in report.aim_rows(results)]
     out.write_text(json.dumps({"aims": reached, **results.as_json()}, indent=1) + "\n")

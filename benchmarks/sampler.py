@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections import Counter
+from collections import defaultdict
 from types import FrameType, TracebackType
 
 INTERVAL_S = 0.002
@@ -41,7 +41,7 @@ class PhaseSampler:
     """A context of the main thread; `shares` tells afterwards."""
 
     def __init__(self) -> None:
-        self._spent_s: Counter[str] = Counter()
+        self._spent_s: defaultdict[str, float] = defaultdict(float)
         self._last_s = 0.0
         self._known: dict[tuple[str, str], str] = {}
 
@@ -82,4 +82,5 @@ class PhaseSampler:
     def shares(self) -> dict[str, float]:
         """Of the CPU time between entry and exit, by phase, largest first."""
         total = sum(self._spent_s.values()) or 1.0
-        return {phase: spent / total for phase, spent in self._spent_s.most_common()}
+        spent = sorted(self._spent_s.items(), key=lambda item: -item[1])
+        return {phase: seconds / total for phase, seconds in spent}

@@ -30,7 +30,7 @@ class EmaCross(bt.Strategy):  # type: ignore[misc]
         self.fast_line = bt.indicators.EMA(period=self.p.fast)
         self.slow_line = bt.indicators.EMA(period=self.p.slow)
         self.above: bool | None = None
-        self.stop_order = None
+        self.stop_order: bt.Order | None = None
         self.trades = 0
         self.pnl = 0.0
 

@@ -18,12 +18,13 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from tests.support.parity import Deal, Played, by_backtesting_py, by_hydra
-from tests.support.shared_data import ROOT, shared_data
 
+from hydra.engines.rules.ema_trend import EmaTrend
 from hydra.feeds.barfile import load_bars
 from hydra.market.bars import BarTable
 from hydra.market.catalogue import Catalogue
+from tests.support.parity import Deal, Played, by_backtesting_py, by_hydra
+from tests.support.shared_data import ROOT, shared_data
 
 SAMPLE = ROOT / "data" / "sample"
 
@@ -35,74 +36,116 @@ def real_bars(path: Path, symbol: str) -> BarTable:
 
 def touched_to_the_tick(theirs: Deal, table: BarTable) -> bool:
     """Whether the bar in which they took the target ends exactly on it."""
-    one = table.instrument
     extreme = (table.high if theirs.side > 0 else table.low)[theirs.exit_bar]
-    return theirs.exit_ticks == theirs.target_ticks == one.ticks(extreme)
+    return theirs.exit_ticks == theirs.target_ticks == table.instrument.ticks(extreme)
 
 
-def differences(ours: Played, theirs: Played, table: BarTable) -> list[tuple[Deal, Deal]]:
-    """Pairs of one ticket that differ otherwise than by a target touched to the tick."""
-    assert [deal.entry_bar for deal in ours.deals] == [deal.entry_bar for deal in theirs.deals]
-    return [
-        (our, their)
-        for our, their in zip(ours.deals, theirs.deals, strict=True)
-        if our != their
-        and not (
-            touched_to_the_tick(their, table)
-            and our.exit_bar >= their.exit_bar
-            and (our.entry_ticks, our.stop_ticks, our.target_ticks)
-            == (their.entry_ticks, their.stop_ticks, their.target_ticks)
+def differing(ours: Played, theirs: Played) -> list[tuple[Deal, Deal]]:
+    """The tickets of which not everything is the same: entered alike, or the test fails."""
+
+    def entry(deal: Deal) -> tuple[object, ...]:
+        return deal.side, deal.entry_bar, deal.entry_ticks, deal.stop_ticks, deal.target_ticks
+
+    assert [entry(deal) for deal in ours.deals] == [entry(deal) for deal in theirs.deals]
+    pairs = zip(ours.deals, theirs.deals, strict=True)
+    return [(our, their) for our, their in pairs if our != their]
+
+
+def both_touched(deals: list[Deal], table: BarTable) -> int:
+    """Tickets that were stopped in a bar which also went through their target."""
+    tick = float(table.instrument.tick_size)
+    return sum(
+        deal.exit_ticks == deal.stop_ticks
+        and deal.target_ticks is not None
+        and (
+            table.high[deal.exit_bar] > (deal.target_ticks + 0.5) * tick
+            if deal.side > 0
+            else table.low[deal.exit_bar] < (deal.target_ticks - 0.5) * tick
         )
-    ]
+        for deal in deals
+    )
 
 
 @pytest.mark.parametrize(
     ("file", "symbol", "lots", "tickets"),
     [
-        ("eurusd_1h.csv", "EURUSD", Decimal(1), 218),
-        ("crypto_4h.csv", "BTC-USDT", Decimal(1), 20),
-        ("crypto_4h.csv", "SOL-USDT", Decimal(100), 20),
+        ("eurusd_1h.csv", "EURUSD", "1", 201),
+        ("crypto_4h.csv", "BTC-USDT", "1", 7),
+        ("crypto_4h.csv", "SOL-USDT", "100", 19),
     ],
 )
-def test_ema_trend_with_stops_trades_alike_to_the_tick_and_the_cent(
-    file: str, symbol: str, lots: Decimal, tickets: int
+def test_with_stops_every_ticket_is_the_same_to_the_tick_and_the_cent(
+    file: str, symbol: str, lots: str, tickets: int
 ) -> None:
     table = real_bars(SAMPLE / file, symbol)
 
-    ours = by_hydra(table, lots=lots)
-    theirs = by_backtesting_py(table, lots=lots)
+    ours = by_hydra(table, EmaTrend(), lots=Decimal(lots))
+    theirs = by_backtesting_py(table, EmaTrend(), lots=Decimal(lots))
 
     assert ours == theirs
     assert len(ours.deals) == tickets
 
 
+def test_a_gap_through_the_stop_fills_both_at_the_open() -> None:
+    table = real_bars(SAMPLE / "eurusd_1h.csv", "EURUSD")
+
+    ours = by_hydra(table, EmaTrend(), lots=Decimal(1))
+    theirs = by_backtesting_py(table, EmaTrend(), lots=Decimal(1))
+    gaps = [d for d in theirs.deals if d.side * (d.stop_ticks - d.exit_ticks) > 0]
+
+    assert [d for d in ours.deals if d in gaps] == gaps
+    assert len(gaps) == 1
+    assert gaps[0].exit_ticks == table.instrument.ticks(table.open[gaps[0].exit_bar])
+
+
+def test_a_ticket_open_at_the_end_is_closed_at_the_last_close_as_they_value_it() -> None:
+    table = real_bars(SAMPLE / "eurusd_1h.csv", "EURUSD")
+
+    ours = by_hydra(table, EmaTrend(), lots=Decimal(1)).deals[-1]
+
+    assert ours == by_backtesting_py(table, EmaTrend(), lots=Decimal(1)).deals[-1]
+    assert ours.exit_bar == len(table) - 1
+    assert ours.exit_ticks == table.instrument.ticks(table.close[-1])
+
+
 @pytest.mark.parametrize(
-    ("file", "symbol", "lots", "touched"),
-    [
-        ("eurusd_1h.csv", "EURUSD", Decimal(1), 0),
-        ("crypto_4h.csv", "BTC-USDT", Decimal(1), 0),
-    ],
+    ("stop_atr", "target_atr", "both", "touched"), [(3.0, 1.5, 0, 3), (0.5, 0.5, 22, 1)]
 )
-def test_with_targets_too_only_a_target_touched_to_the_tick_differs(
-    file: str, symbol: str, lots: Decimal, touched: int
+def test_with_targets_only_one_touched_to_the_tick_is_not_the_same(
+    stop_atr: float, target_atr: float, both: int, touched: int
 ) -> None:
-    table = real_bars(SAMPLE / file, symbol)
+    table = real_bars(SAMPLE / "eurusd_1h.csv", "EURUSD")
+    engine = EmaTrend(stop_atr=stop_atr)
 
-    ours = by_hydra(table, lots=lots, target_atr=1.5)
-    theirs = by_backtesting_py(table, lots=lots, target_atr=1.5)
+    ours = by_hydra(table, engine, lots=Decimal(1), target_atr=target_atr)
+    theirs = by_backtesting_py(table, engine, lots=Decimal(1), target_atr=target_atr)
+    different = differing(ours, theirs)
 
-    assert differences(ours, theirs, table) == []
-    assert ours.unprotected == theirs.unprotected
-    assert sum(a != b for a, b in zip(ours.deals, theirs.deals, strict=True)) == touched
+    assert both_touched(ours.deals, table) == both_touched(theirs.deals, table) == both
+    assert len(different) == touched
+    for our, their in different:
+        assert touched_to_the_tick(their, table)
+        assert our.exit_bar >= their.exit_bar  # it stays open for another chance
 
 
-@pytest.mark.parametrize("target_atr", [None, 1.5])
-def test_a_month_of_minutes_trades_alike(target_atr: float | None) -> None:
+def test_an_entry_that_opens_beyond_its_own_stop_is_undone() -> None:
+    table = real_bars(SAMPLE / "eurusd_1h.csv", "EURUSD")
+    engine = EmaTrend(stop_atr=0.3)
+
+    ours = by_hydra(table, engine, lots=Decimal(1))
+    theirs = by_backtesting_py(table, engine, lots=Decimal(1))
+
+    assert len(ours.unprotected) == 1
+    assert ours == theirs
+
+
+@pytest.mark.parametrize(("stop_atr", "target_atr"), [(3.0, None), (3.0, 1.5)])
+def test_a_month_of_minutes_trades_alike(stop_atr: float, target_atr: float | None) -> None:
     table = real_bars(shared_data("bars/btc_perp_1m_20211231_20220201.parquet"), "BTC-PERP")
+    engine = EmaTrend(stop_atr=stop_atr)
 
-    ours = by_hydra(table, lots=Decimal(1), target_atr=target_atr)
-    theirs = by_backtesting_py(table, lots=Decimal(1), target_atr=target_atr)
+    ours = by_hydra(table, engine, lots=Decimal(1), target_atr=target_atr)
+    theirs = by_backtesting_py(table, engine, lots=Decimal(1), target_atr=target_atr)
 
-    assert differences(ours, theirs, table) == []
-    assert ours.unprotected == theirs.unprotected
-    assert len(ours.deals) > 1_000
+    assert ours == theirs
+    assert len(ours.deals) == 1_666

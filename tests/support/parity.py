@@ -35,7 +35,6 @@ from hydra.storage.memory import MemoryDatabase
 from hydra.tournament.season import SeasonRow, TicketRow
 
 CASH_USD = 10_000_000
-ENGINE = EmaTrend()  # EMA 12/26, ATR 14, stop three ATR away
 
 Float64 = NDArray[np.float64]
 
@@ -59,7 +58,7 @@ class Played:
     """What one side made of the bars, in the order in which tickets were entered."""
 
     deals: list[Deal]
-    unprotected: list[int]  # entry bars of tickets that were beyond their stop at once
+    unprotected: list[int]  # entry bars of tickets beyond their own stop or target at once
 
 
 # Hydra
@@ -69,19 +68,20 @@ class Played:
 class Sized:
     """The engine's decisions with a fixed size and a target so many ATR away (None: none)."""
 
+    engine: EmaTrend
     lots: Decimal
     target_atr: float | None
 
     @property
     def features(self) -> Sequence[Feature]:
-        return ENGINE.features
+        return self.engine.features
 
     def decide(self, view: View) -> Sequence[Intent]:
         return [
             msgspec.structs.replace(intent, lots=self.lots, target=self._target(view, intent))
             if isinstance(intent, Open)
             else intent
-            for intent in ENGINE.decide(view)
+            for intent in self.engine.decide(view)
         ]
 
     def _target(self, view: View, intent: Open) -> Decimal | None:
@@ -91,7 +91,9 @@ class Sized:
         return one.price(one.ticks(view.close + intent.side * self.target_atr * view.features[-1]))
 
 
-def by_hydra(table: BarTable, *, lots: Decimal, target_atr: float | None = None) -> Played:
+def by_hydra(
+    table: BarTable, engine: EmaTrend, *, lots: Decimal, target_atr: float | None = None
+) -> Played:
     """A whole season through Mother: profile none, no costs, no latency."""
     season = SeasonRow(
         name="parity", mode="independent", profile="none", seed=1,
@@ -112,7 +114,9 @@ def by_hydra(table: BarTable, *, lots: Decimal, target_atr: float | None = None)
         ),
         contestants=[
             Contestant(
-                name="ema_trend", engine=Sized(lots=lots, target_atr=target_atr), title="EMA trend"
+                name="ema_trend",
+                engine=Sized(engine=engine, lots=lots, target_atr=target_atr),
+                title="EMA trend",
             )
         ],
         streams=streams,
@@ -168,6 +172,7 @@ def _bar_closing(table: BarTable, at_ns: int | None) -> int:
 class _EmaTrend(Strategy):  # type: ignore[misc]  # backtesting.py has no types
     """The rule of `ema_trend`, in backtesting.py's words."""
 
+    engine = EmaTrend()  # its parameters
     units = 1
     decimals = 2  # of a price on the tick grid
     target_atr: float | None = None
@@ -175,15 +180,14 @@ class _EmaTrend(Strategy):  # type: ignore[misc]  # backtesting.py has no types
     def init(self) -> None:
         high, low, close = (np.asarray(x) for x in (self.data.High, self.data.Low, self.data.Close))
         ranges = [
-            max(h, before) - min(l, before)
-            for h, l, before in zip(high[1:], low[1:], close[:-1], strict=True)
+            max(top, before) - min(bottom, before)
+            for top, bottom, before in zip(high[1:], low[1:], close[:-1], strict=True)
         ]
+        fast, slow, period = self.engine.fast, self.engine.slow, self.engine.atr_period
         columns = {
-            "fast": _smooth(close, ENGINE.fast, 2 / (ENGINE.fast + 1)),
-            "slow": _smooth(close, ENGINE.slow, 2 / (ENGINE.slow + 1)),
-            "atr": np.array(
-                [np.nan, *_smooth(np.array(ranges), ENGINE.atr_period, 1 / ENGINE.atr_period)]
-            ),
+            "fast": _smooth(close, fast, 2 / (fast + 1)),
+            "slow": _smooth(close, slow, 2 / (slow + 1)),
+            "atr": np.array([np.nan, *_smooth(np.array(ranges), period, 1 / period)]),
         }
         self.fast, self.slow, self.atr = (
             self.I(lambda c=column: c, name=name, plot=False) for name, column in columns.items()
@@ -204,7 +208,7 @@ class _EmaTrend(Strategy):  # type: ignore[misc]  # backtesting.py has no types
         close, atr = self.data.Close[-1], self.atr[-1]
         target = self.target_atr and round(close + side * self.target_atr * atr, self.decimals)
         enter = self.buy if side > 0 else self.sell
-        stop = round(close - side * ENGINE.stop_atr * atr, self.decimals)
+        stop = round(close - side * self.engine.stop_atr * atr, self.decimals)
         enter(size=self.units, sl=stop, tp=target)
 
 
@@ -220,7 +224,7 @@ def _smooth(values: Float64, seed: int, weight: float) -> Float64:
 
 
 def by_backtesting_py(
-    table: BarTable, *, lots: Decimal, target_atr: float | None = None
+    table: BarTable, engine: EmaTrend, *, lots: Decimal, target_atr: float | None = None
 ) -> Played:
     """Orders fill at the next open, nothing costs anything, and no trade is closed at the end."""
     one = table.instrument
@@ -232,6 +236,7 @@ def by_backtesting_py(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that the last trade stays open
         stats = Backtest(data, _EmaTrend, cash=CASH_USD, spread=0.0, commission=0.0).run(
+            engine=engine,
             units=units,
             decimals=-int(one.tick_size.normalize().as_tuple().exponent),
             target_atr=target_atr,
@@ -267,11 +272,21 @@ def by_backtesting_py(
         )
     ]
     deals.sort(key=lambda deal: deal.entry_bar)
-    at_once = [deal for deal in deals if deal.side * (deal.entry_ticks - deal.stop_ticks) <= 0]
     return Played(
-        deals=[deal for deal in deals if deal not in at_once],
-        unprotected=[deal.entry_bar for deal in at_once],
+        deals=[deal for deal in deals if not _over_at_once(deal)],
+        unprotected=[deal.entry_bar for deal in deals if _over_at_once(deal)],
     )
+
+
+def _over_at_once(deal: Deal) -> bool:
+    """Whether it was entered at or beyond its own stop or target, and so left in the same bar."""
+    beyond_stop = deal.side * (deal.entry_ticks - deal.stop_ticks) <= 0
+    target = deal.target_ticks
+    beyond_target = target is not None and deal.side * (target - deal.entry_ticks) <= 0
+    if not (beyond_stop or beyond_target):
+        return False
+    assert deal.exit_bar == deal.entry_bar, f"{deal} was kept"
+    return True
 
 
 def _on_grid(one: Instrument, price: float) -> int:

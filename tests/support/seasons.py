@@ -1,10 +1,31 @@
-"""Small seasons for tests of storage."""
+"""Small seasons: invented rows for tests of storage (`play`), and whole seasons over bars,
+played by Mother in memory (`play_bars`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any
 
+import msgspec
+
+from hydra.engines.protocol import Engine
+from hydra.engines.view import View
+from hydra.features.specs import Feature
+from hydra.feeds.replay import ReplayFeed, streams_of
+from hydra.guardian.profiles import Profile
+from hydra.guardian.profiles import profile as profile_named
+from hydra.market.bars import BarTable
+from hydra.mother.contestants import Contestant
+from hydra.mother.ledgers import Account
+from hydra.mother.mother import Mother
+from hydra.mother.plan import SeasonPlan
+from hydra.portfolio.costs import Costs, costs_named
+from hydra.portfolio.intents import Intent
+from hydra.storage.memory import MemoryDatabase, MemorySeasonStore
 from hydra.tournament.season import (
     EngineRow,
     EquityRow,
@@ -182,3 +203,150 @@ def play(
         for rank, engine in enumerate(RESULTS, start=1)
     )
     return store.close(cycles, now, lines)
+
+
+# Whole seasons over bars, by Mother, in memory
+
+Decision = Sequence[Intent] | Callable[[View], Sequence[Intent]]
+
+
+class ScriptedEngine:
+    """Decides what a script says: by number of the bar of a symbol, the first being 0.
+
+    A key of `decisions` is a bar's number (of any symbol), or (symbol, number). A decision is
+    a list of intents, or a function of the view that returns one.
+    """
+
+    def __init__(
+        self,
+        decisions: Mapping[int | tuple[str, int], Decision] | None = None,
+        features: Sequence[Feature] = (),
+    ) -> None:
+        self.features = features
+        self._decisions = dict(decisions or {})
+        self._bars: dict[str, int] = {}  # seen so far, by symbol
+
+    def decide(self, view: View) -> Sequence[Intent]:
+        bar = self._bars.get(view.symbol, 0)
+        self._bars[view.symbol] = bar + 1
+        decision = self._decisions.get((view.symbol, bar), self._decisions.get(bar, ()))
+        return decision(view) if callable(decision) else decision
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """One line of the journal, its body decoded."""
+
+    cycle: int
+    at_ns: int
+    engine: str
+    kind: str
+    amount_units: int | None
+    body: dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Played:
+    """A season that has been played, and what it left behind."""
+
+    mother: Mother
+    digest: str
+    store: MemorySeasonStore
+
+    @property
+    def standings(self) -> tuple[StandingRow, ...]:
+        return self.mother.standings
+
+    @property
+    def tickets(self) -> list[TicketRow]:
+        """All tickets, in the order in which they were approved."""
+        return [row for _, row in sorted(self.store.season.tickets.items())]
+
+    def tickets_of(self, engine: str) -> list[TicketRow]:
+        return [row for row in self.tickets if row.engine == engine]
+
+    @property
+    def journal(self) -> list[Record]:
+        return [
+            Record(
+                cycle=row[2],
+                at_ns=row[3],
+                engine=row[4],
+                kind=row[5],
+                amount_units=row[6],
+                body=msgspec.json.decode(row[7]),
+            )
+            for row in self.store.season.journal
+        ]
+
+    def records(self, engine: str, kind: str | None = None) -> list[Record]:
+        """The journal's records of one engine, of one kind or all."""
+        return [r for r in self.journal if r.engine == engine and kind in (None, r.kind)]
+
+    def account(self, engine: str) -> Account:
+        return next(account for account in self.mother.accounts if account.name == engine)
+
+
+def a_contestant(name: str, engine: Engine, **changes: Any) -> Contestant:
+    """An engine with its name; `changes` as `latency_ns=50`."""
+    values: dict[str, Any] = {"name": name, "engine": engine, "title": name}
+    return Contestant(**(values | changes))
+
+
+def play_bars(
+    tables: Sequence[BarTable],
+    engines: Mapping[str, Engine] | Sequence[Contestant],
+    *,
+    profile: str | Profile = "none",
+    costs: str | Costs = "none",
+    mode: str = "independent",
+    seed: int = 1,
+    initial_usd: int = 25_000,
+    chunk_cycles: int = 1024,
+    start_ns: int | None = None,
+    sample_ns: int = HOUR_NS,
+    on_cycle: Callable[[Mother, int, int], None] | None = None,
+    store: MemorySeasonStore | None = None,
+    **plan: Any,
+) -> Played:
+    """Play a season over the tables, in memory.
+
+    `on_cycle` is called with (mother, cycle, now_ns) after every cycle but the last, and
+    `mother.accounts` may be looked at in it. `plan` goes to SeasonPlan.
+    """
+    streams = streams_of(tables)
+    feed = ReplayFeed(streams, tables, chunk_cycles)
+    settings: dict[str, Any] = {"luck_traders": 0, "bootstrap_replicates": 2}
+    if on_cycle is not None:
+        settings |= {"poll_ms": 0, "commit_ms": 0}
+    season = SeasonPlan(
+        mode=mode,
+        profile=profile_named(profile) if isinstance(profile, str) else profile,
+        costs=costs_named(costs) if isinstance(costs, str) else costs,
+        seed=seed,
+        start_ns=feed.first_ns if start_ns is None else start_ns,
+        sample_ns=sample_ns,
+        initial_units=initial_usd * USD,
+        **(settings | plan),
+    )
+    if store is None:
+        store = MemoryDatabase().open_season(a_season(), resume=False)
+    contestants = (
+        [a_contestant(name, engine) for name, engine in engines.items()]
+        if isinstance(engines, Mapping)
+        else list(engines)
+    )
+
+    def committed(cycle: int, now_ns: int) -> None:
+        if on_cycle is not None and cycle > 0:
+            on_cycle(mother, cycle, now_ns)
+
+    mother = Mother(
+        plan=season,
+        contestants=contestants,
+        streams=streams,
+        store=store,
+        on_commit=committed,
+    )
+    digest = asyncio.run(mother.run(feed.chunks()))
+    return Played(mother=mother, digest=digest, store=store)

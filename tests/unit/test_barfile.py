@@ -120,6 +120,22 @@ def test_gzip_windows_line_ends_blank_lines_and_semicolons_are_read(tmp_path: Pa
     assert table.close.tolist() == [105.0, 110.0, 101.0]
 
 
+def test_quoted_fields_are_read_and_a_stray_quotation_mark_hides_no_rows(tmp_path: Path) -> None:
+    quoted = a_csv(tmp_path, [row.replace("BTC-USD", '"BTC-USD"') for row in GOOD])
+    assert len(load(quoted).tables[0]) == 3
+
+    stray = a_csv(
+        tmp_path, [*hourly(3), hourly(4)[3].replace(",103,", ',"103,', 1), *hourly(9)[4:]]
+    )
+    with pytest.raises(DataFault, match="row 4, BTC-USD"):
+        load(stray)
+    assert len(load(stray, skip_bad_rows=True).tables[0]) == 8
+
+    open_quote = a_csv(tmp_path, [GOOD[0].replace("BTC", '"BTC'), *GOOD[1:]])
+    with pytest.raises(DataFault, match=r"bars\.csv"):
+        load(open_quote)
+
+
 @pytest.mark.parametrize("kind", [pl.Float64, pl.Float32, pl.String, pl.Decimal(12, 5)])
 def test_parquet_of_any_number_type_gives_the_same_ticks(tmp_path: Path, kind: pl.DataType) -> None:
     frame = pl.DataFrame(

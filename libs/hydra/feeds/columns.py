@@ -196,7 +196,7 @@ def _csv(path: Path) -> tuple[pl.DataFrame, dict[str, str], Sequence[int]]:
         except pl.exceptions.NoDataError:
             frame = pl.DataFrame(schema=types)
         except pl.exceptions.ComputeError:
-            ragged = _ragged_rows(path, separator, quoted, len(header))
+            ragged = _ragged_rows(path, separator, len(header))
             if not ragged:
                 raise
             frame = read(truncate_ragged_lines=True)
@@ -212,7 +212,14 @@ def _faults(path: Path, kind: str) -> Iterator[None]:
 
     try:
         yield
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, EOFError) as error:
+    except (
+        pl.exceptions.PolarsError,
+        pl.exceptions.PanicException,
+        OSError,
+        EOFError,
+        UnicodeDecodeError,
+        zlib.error,
+    ) as error:
         reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else "no reason"
         raise DataFault(
             f"{path.name} cannot be read as {kind} (cut short, or another format?): {reason}"
@@ -242,8 +249,8 @@ def _lines(path: Path) -> TextIO:
     with path.open("rb") as opened:
         zipped = opened.read(2) == b"\x1f\x8b"
     if zipped:
-        return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
-    return path.open(encoding="utf-8-sig", newline="")
+        return gzip.open(path, "rt", encoding="utf-8-sig", newline="\n")
+    return path.open(encoding="utf-8-sig", newline="\n")
 
 
 def _header(path: Path) -> tuple[list[str], str, bool]:
@@ -256,7 +263,7 @@ def _header(path: Path) -> tuple[list[str], str, bool]:
     if "\0" in line:
         raise DataFault(f"{path.name} is a binary file, neither CSV text nor Parquet")
     separator = max((",", ";", "\t", "|"), key=line.count)
-    names = next(csv.reader([line.rstrip("\r\n")], delimiter=separator), [])
+    names = next(csv.reader([line.replace("\r", "").rstrip("\n")], delimiter=separator), [])
     if len(set(names)) != len(names):
         twice = sorted({name for name in names if names.count(name) > 1})
         raise DataFault(f"{path.name}: column {twice[0]!r} stands twice in the first line")
@@ -264,14 +271,16 @@ def _header(path: Path) -> tuple[list[str], str, bool]:
     return names, separator, '"' in line + first
 
 
-def _ragged_rows(path: Path, separator: str, quoted: bool, fields: int) -> list[int]:
+def _ragged_rows(path: Path, separator: str, fields: int) -> list[int]:
     """Rows (from 0, the header not counted) with more fields than the header."""
+    within_quotes = re.compile(r'"[^"]*"')
     with _lines(path) as lines:
-        rows = csv.reader(
-            lines, delimiter=separator, quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
-        )
-        next(rows)
-        return [row for row, found in enumerate(rows) if len(found) > fields]
+        next(lines)
+        return [
+            row
+            for row, line in enumerate(lines)
+            if within_quotes.sub("", line).count(separator) >= fields
+        ]
 
 
 def _roles(path: Path, names: Sequence[str]) -> dict[str, str]:

@@ -58,6 +58,8 @@ class Guardian:
                 f"guardian profile {profile.name} has no rule left; turn at least one limit on,"
                 ' or take the profile "none"'
             )
+        self._gates = tuple([gate.judge for gate in self._book.gates])
+        self._rules = tuple([rule.judge for rule in self._book.rules])
         self._former = Former(
             default_risk_frac=profile.default_risk_frac,
             max_entry_deviation_frac=profile.max_entry_deviation_frac,
@@ -351,8 +353,8 @@ class Guardian:
             equity = account.equity_units
             top = equity if self._trails_equity and equity is not None else account.balance_units
             self.on_peak(memory.name, top)
-        for gate in self._book.gates:
-            refused = gate.judge(intent, account, market, memory)
+        for judge in self._gates:
+            refused = judge(intent, account, market, memory)
             if refused is not None:
                 return refused
         symbol = intent.symbol
@@ -366,8 +368,8 @@ class Guardian:
         proposal = self._former.form(intent, account, self._risks.grid(instrument), touch)
         if isinstance(proposal, Refused):
             return proposal
-        for rule in self._book.rules:
-            verdict = rule.judge(proposal, account, market, memory)
+        for weigh in self._rules:
+            verdict = weigh(proposal, account, market, memory)
             if isinstance(verdict, Refused):
                 return verdict
             proposal = verdict

@@ -9,7 +9,6 @@ import msgspec
 from hydra.guardian.profiles import Profile
 from hydra.guardian.verdicts import Breach
 from hydra.portfolio.account import AccountState
-from hydra.portfolio.intents import Side
 
 NO_FLOOR = -(2**62)
 NO_LOCK = 2**62
@@ -20,7 +19,7 @@ class Reservation(msgspec.Struct, frozen=True):
     """An approved order: what its ticket may lose, until it is seen to be filled or gone."""
 
     symbol: str
-    side: Side
+    side: int
     at_ns: int  # of the decision; the pending ticket carries it as its entry_ns
     worst_entry_ticks: int | None
     steps: int
@@ -76,7 +75,7 @@ class Memory(msgspec.Struct, kw_only=True):
                     unseen.append(one)
         self.unseen = tuple(unseen)
 
-    def worst_entry_ticks(self, symbol: str, side: Side, at_ns: int) -> int | None:
+    def worst_entry_ticks(self, symbol: str, side: int, at_ns: int) -> int | None:
         """The worst entry that a pending ticket was approved for; None where unknown."""
         worst: int | None = None
         for one in self.reservations:

@@ -13,7 +13,7 @@ import msgspec
 from hydra.guardian.risks import Grid
 from hydra.guardian.verdicts import Change, Figure, Refused
 from hydra.portfolio.account import AccountState, Touch
-from hydra.portfolio.intents import Amend, Open, OrderType, Side, Ticket
+from hydra.portfolio.intents import Amend, Open, OrderType, Ticket
 
 
 class Proposal(msgspec.Struct, frozen=True, gc=False):
@@ -21,7 +21,7 @@ class Proposal(msgspec.Struct, frozen=True, gc=False):
 
     intent: Open | Amend
     symbol: str
-    side: Side
+    side: int  # +1 or -1
     grid: Grid
     touch: Touch
     steps: int
@@ -65,9 +65,10 @@ class Former:
         self, intent: Open, account: AccountState, grid: Grid, touch: Touch
     ) -> Proposal | Refused:
         """The proposal, or what is malformed about the intent."""
-        side = intent.side
-        if side != 1 and side != -1:
-            return _malformed(intent, None, str(side), f"side {side!r} is neither BUY nor SELL")
+        side = 1 if intent.side == 1 else -1
+        if intent.side != side:
+            text = f"side {intent.side!r} is neither BUY nor SELL"
+            return _malformed(intent, None, str(intent.side), text)
         try:
             stop_ticks = None if intent.stop is None else grid.ticks(intent.stop)
             target_ticks = None if intent.target is None else grid.ticks(intent.target)
@@ -110,7 +111,7 @@ class Former:
                 # A limit order is filled at its price or better by its nature.
                 worst_ticks += side * (distance * self._deviation[0] // self._deviation[1])
             loss_units = grid.loss_units(side, worst_ticks, stop_ticks)
-        steps = self._steps(intent, account, grid, entry_ticks, stop_ticks)
+        steps = self._steps(intent, side, account, grid, entry_ticks, stop_ticks)
         if isinstance(steps, Refused):
             return steps
         proposal = Proposal(
@@ -135,6 +136,7 @@ class Former:
     def _steps(
         self,
         intent: Open,
+        side: int,
         account: AccountState,
         grid: Grid,
         entry_ticks: int,
@@ -159,7 +161,7 @@ class Former:
             risk_units = int(frac * account.equity_units)
         except (TypeError, ValueError, ArithmeticError) as error:
             return _malformed(intent, str(grid.lot_step), None, _said("the size", error))
-        return risk_units // grid.loss_units(intent.side, entry_ticks, stop_ticks)
+        return risk_units // grid.loss_units(side, entry_ticks, stop_ticks)
 
 
 def form_amended(

@@ -7,7 +7,7 @@ Limits come from SPEC.md, section 3; docs/guardian.md has them in a table.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Protocol
@@ -26,13 +26,14 @@ from hydra.guardian.gates import (
     StopRequired,
     TradesPerDay,
 )
-from hydra.guardian.memory import Memory, part
+from hydra.guardian.memory import Memory, Reservation, part
 from hydra.guardian.profiles import Profile
 from hydra.guardian.proposal import Proposal
 from hydra.guardian.risks import Risks
 from hydra.guardian.verdicts import Refused, usd
 from hydra.market.instruments import Instrument
 from hydra.portfolio.account import AccountState, MarketState
+from hydra.portfolio.intents import Ticket
 
 IsOpen = Callable[[Instrument, int], bool]  # (instrument, instant in ns): may it be traded?
 
@@ -99,9 +100,11 @@ class Correlation:
         self, proposal: Proposal, account: AccountState, market: MarketState, memory: Memory
     ) -> Proposal | Refused:
         symbol, side = proposal.symbol, proposal.side
-        held = [(ticket.symbol, ticket.side) for ticket in account.tickets]
-        held += [(one.symbol, one.side) for one in memory.unseen]
-        for other, its_side in held:
+        held: Sequence[Ticket | Reservation] = account.tickets
+        if memory.unseen:
+            held = (*held, *memory.unseen)
+        for one in held:
+            other, its_side = one.symbol, one.side
             if other == symbol:
                 continue
             correlation = market.correlation(symbol, other)

@@ -15,6 +15,7 @@ from hydra.guardian.verdicts import Breach, GuardianDay
 from hydra.market.instruments import Instrument
 from hydra.mother.ledgers import Account, LiveTicket
 from hydra.mother.market import BookMarket
+from hydra.mother.moment import Moment
 from hydra.mother.shadow import Shadows
 from hydra.portfolio.account import AccountState
 from hydra.portfolio.book import AccountBook, Event
@@ -42,11 +43,12 @@ encode = msgspec.json.Encoder(order="deterministic").encode
 
 
 class Desk:
-    """Trades for all accounts of a season. `cycle` and `now_ns` are set by Mother."""
+    """Trades for all accounts of a season."""
 
     def __init__(
         self,
         *,
+        moment: Moment,
         book: AccountBook,
         accounts: Sequence[Account],
         on_total_breach: Callable[[Account, str], None],
@@ -58,8 +60,7 @@ class Desk:
     ) -> None:
         self.book = book
         self.accounts = accounts
-        self.cycle = 0
-        self.now_ns = 0
+        self.moment = moment
         self.on_total_breach = on_total_breach  # what follows when an account is lost
         self._guardians = guardians  # one for each account
         self._instruments = instruments
@@ -76,7 +77,8 @@ class Desk:
         self, engine: str, kind: str, body: Mapping[str, object], amount_units: int | None = None
     ) -> None:
         """Append to the journal."""
-        self._store.journal(self.cycle, self.now_ns, engine, kind, amount_units, encode(body))
+        moment = self.moment
+        self._store.journal(moment.cycle, moment.now_ns, engine, kind, amount_units, encode(body))
 
     def write_tickets(self) -> None:
         """Hand the rows of all tickets that changed since the last call to the store."""
@@ -143,7 +145,7 @@ class Desk:
             instrument=instrument,
             intent=intent,
             steps=verdict.steps,
-            decided_ns=self.now_ns,
+            decided_ns=self.moment.now_ns,
             stop_ticks=ticks(intent.stop) if intent.stop is not None else 0,
             target_ticks=ticks(intent.target) if intent.target is not None else 0,
         )
@@ -170,8 +172,8 @@ class Desk:
             price=ticks(intent.price) if intent.price is not None else 0,
             stop_at=ticks(intent.stop) if intent.stop is not None else 0,
             target_at=ticks(intent.target) if intent.target is not None else 0,
-            arrives_ns=self.now_ns + latency_ns,
-            expires_ns=self.now_ns + life_ns if life_ns else 0,
+            arrives_ns=self.moment.now_ns + latency_ns,
+            expires_ns=self.moment.now_ns + life_ns if life_ns else 0,
             worst_entry=verdict.worst_entry_ticks or 0,
         )
 
@@ -192,7 +194,7 @@ class Desk:
             account.index,
             ticket.slot,
             steps=verdict.steps,
-            arrives_ns=self.now_ns + latency_ns,
+            arrives_ns=self.moment.now_ns + latency_ns,
             reason=BY_ENGINE,
         )
         self._shadows.closed(self, account, ticket, verdict.steps, latency_ns)
@@ -225,7 +227,7 @@ class Desk:
             ticket.slot,
             stop_at=stop,
             target_at=target,
-            arrives_ns=self.now_ns + latency_ns,
+            arrives_ns=self.moment.now_ns + latency_ns,
         )
         self._changed[ticket.id] = (account, ticket)
         account.refresh(ticket)
@@ -315,7 +317,7 @@ class Desk:
 
     def _flat(self, account: Account) -> None:
         reached = self._guardians[account.index].on_flat(
-            account.name, account.balance_units, self.now_ns
+            account.name, account.balance_units, self.moment.now_ns
         )
         if reached is not None:
             self.record(account.name, "target", msgspec.to_builtins(reached))
@@ -330,7 +332,9 @@ class Desk:
         guardian = self._guardians[account.index]
         self.latch(
             account,
-            guardian.on_worst_equity(account.name, event.pnl, account.equity_units, self.now_ns),
+            guardian.on_worst_equity(
+                account.name, event.pnl, account.equity_units, self.moment.now_ns
+            ),
         )
         self.set_floors(account)
 
@@ -376,7 +380,7 @@ class Desk:
         self.record(account.name, "shed", {"excess_units": excess})
         tickets = sorted(account.live.values(), key=lambda t: (self._risk(t), t.id), reverse=True)
         for ticket in tickets:
-            self._ask_to_close(account, ticket, BY_RISK_BUDGET, self.now_ns)
+            self._ask_to_close(account, ticket, BY_RISK_BUDGET, self.moment.now_ns)
             if excess is not None:
                 excess -= self._risk(ticket)
                 if excess <= 0:
@@ -411,7 +415,7 @@ class Desk:
 
     def settle(self, account: Account, reason: int) -> None:
         """Close every ticket of the account at the last marks, now."""
-        self.drain(self.book.settle(account.index, self.now_ns, reason))
+        self.drain(self.book.settle(account.index, self.moment.now_ns, reason))
 
     def day(self, finished: GuardianDay) -> None:
         """Record a guardian's day that ended."""

@@ -9,6 +9,7 @@ import numpy as np
 from hydra.engines.view import History
 from hydra.market.instruments import Instrument
 from hydra.market.sessions import is_open
+from hydra.mother.moment import Moment
 from hydra.portfolio.account import Touch
 from hydra.portfolio.book import AccountBook
 
@@ -22,6 +23,7 @@ class BookMarket:
 
     def __init__(
         self,
+        moment: Moment,
         book: AccountBook,
         instruments: Sequence[Instrument],
         histories: Mapping[str, History],
@@ -30,17 +32,13 @@ class BookMarket:
         self._index = {one.symbol: i for i, one in enumerate(instruments)}
         self._instruments = {one.symbol: one for one in instruments}
         self._histories = histories
-        self._now_ns = 0
+        self._moment = moment
         self._correlations: dict[tuple[str, str], float | None] = {}
-
-    def move(self, now_ns: int) -> None:
-        """It is `now_ns`."""
-        self._now_ns = now_ns
-        self._correlations.clear()
+        self._correlated_cycle = 0
 
     @property
     def now_ns(self) -> int:
-        return self._now_ns
+        return self._moment.now_ns
 
     def instrument(self, symbol: str) -> Instrument | None:
         return self._instruments.get(symbol)
@@ -55,11 +53,14 @@ class BookMarket:
     def is_fresh(self, symbol: str) -> bool:
         """Whether an open ticket on the symbol can be valued: closed markets keep theirs."""
         at_ns = int(self._book.marks[self._index[symbol]]["at_ns"])
-        if self._now_ns - at_ns <= self.max_quote_age_ns(symbol):
+        if self._moment.now_ns - at_ns <= self.max_quote_age_ns(symbol):
             return True
-        return not is_open(self._instruments[symbol], self._now_ns)
+        return not is_open(self._instruments[symbol], self._moment.now_ns)
 
     def correlation(self, a: str, b: str) -> float | None:
+        if self._correlated_cycle != self._moment.cycle:
+            self._correlated_cycle = self._moment.cycle
+            self._correlations.clear()
         key = (a, b) if a < b else (b, a)
         if key not in self._correlations:
             self._correlations[key] = self._correlate(*key)

@@ -30,6 +30,7 @@ from hydra.mother.days import Days
 from hydra.mother.desk import Desk
 from hydra.mother.ledgers import Account
 from hydra.mother.market import BookMarket
+from hydra.mother.moment import Moment
 from hydra.mother.plan import SeasonPlan
 from hydra.mother.scorekeeper import Scorekeeper
 from hydra.mother.seats import Play, Screen, Seat
@@ -109,7 +110,9 @@ class Mother:
             BarRecorder(self._symbols[s.symbol], s.instrument, plan.costs) if s.execution else None
             for s in streams
         ]
+        self._moment = Moment(plan.start_ns)
         self._market = BookMarket(
+            self._moment,
             book,
             instruments,
             {s.stream.symbol: s.history for s in self._screens if s.stream.execution},
@@ -124,6 +127,7 @@ class Mother:
                 strict.open_account(account.name, plan.initial_units, plan.start_ns)
         self._shadows = Shadows(first=len(names), sizers=[free] * len(names))
         self.desk = Desk(
+            moment=self._moment,
             book=book,
             accounts=self.accounts,
             on_total_breach=self._out,
@@ -149,11 +153,10 @@ class Mother:
         }
         self._clock_due_ns = min(self._clock.values(), default=2**63 - 1)
         self._take_seats()
-        self._cycle = 0
-        self._now_ns = plan.start_ns
+        self._alarm_ns = plan.start_ns  # nothing by the market's clock is due before
         self._days = Days(
             desk=self.desk, guardians=self._guardians, clock=strict, start_ns=plan.start_ns,
-            on_day=lambda: self._scores.score(self._now_ns),
+            on_day=lambda: self._scores.score(self._moment.now_ns),
         )  # fmt: skip
         self._killed = False
         self._wanted_switch: bool | None = None
@@ -219,7 +222,6 @@ class Mother:
 
     def _open_season(self) -> None:
         plan = self._plan
-        self.desk.now_ns = plan.start_ns
         engines = [
             EngineRow(engine=c.name, title=c.title, params=c.params, is_reference=c.is_reference)
             for c in self._contestants
@@ -242,7 +244,7 @@ class Mother:
 
     async def run(self, chunks: Iterable[Chunk] | AsyncIterator[Chunk]) -> str:
         """Play all chunks, close the season, return the journal's digest."""
-        with calm_collector(), Watchdog(self._plan.deadline_s) as watchdog:
+        with calm_collector(), Watchdog(self._plan.deadline_s, self._moment) as watchdog:
             self._watchdog = watchdog
             self._open_season()
             if isinstance(chunks, AsyncIterator):
@@ -268,38 +270,32 @@ class Mother:
 
     async def _play(self, chunk: Chunk) -> None:
         bars = self._load(chunk)
-        screens, desk, watchdog, days = self._screens, self.desk, self._watchdog, self._days
-        step = self._book.step
-        closes = chunk.close_ns.tolist()
+        screens, moment, watchdog = self._screens, self._moment, self._watchdog
         firsts = chunk.first_row.tolist()
         row_stream = chunk.row_stream.tolist()
         row_bar = chunk.row_bar.tolist()
         wishes: list[tuple[Seat, object]] = []
-        for c, now_ns in enumerate(closes):
+        for c, now_ns in enumerate(chunk.close_ns.tolist()):
             first, last = firsts[c], firsts[c + 1]
             if monotonic_ns() >= self._poll_at:
                 self._pause()
-            self._cycle = desk.cycle = watchdog.turn = cycle = self._cycle + 1
+            moment.cycle = cycle = moment.cycle + 1
             if cycle <= self._stored_cycle:
                 self._repeat_inputs(cycle)
             elif self._wanted_switch is not None:
                 self._switch(self._wanted_switch)
-            self._now_ns = desk.now_ns = now_ns
-            if now_ns > days.end_ns:
-                days.roll_inside_bars(now_ns)
-            events = step(bars, first, last, now_ns)
+            moment.now_ns = now_ns
+            is_due = now_ns >= self._alarm_ns
+            if is_due and now_ns > self._days.end_ns:
+                self._days.roll_inside_bars(now_ns)
+            events = self._book.step(bars, first, last, now_ns)
             for row in range(first, last):
                 screen = screens[row_stream[row]]
                 screen.history.at = screen.base + row_bar[row]
-            self._market.move(now_ns)
             if events:
-                desk.drain(events)
-            if now_ns == days.end_ns:
-                days.roll(now_ns)
-            if days.is_strict:
-                days.loosen()
-            if now_ns >= self._scores.next_sample_ns:
-                self._scores.sample(now_ns)
+                self.desk.drain(events)
+            if is_due:
+                self._ring(now_ns)
             for row in range(first, last):
                 bar = row_bar[row]
                 play = screens[row_stream[row]].play
@@ -320,12 +316,26 @@ class Mother:
                         watchdog.deciding = False
                         self._failed(seat, error)
                 watchdog.deciding = False
-            if now_ns >= self._clock_due_ns:
+            if is_due and now_ns >= self._clock_due_ns:
                 self._ask_clock_seats(now_ns, wishes)
             if wishes:
                 await self._grant(wishes)
                 wishes.clear()
+            if is_due:
+                self._set_alarm()
         await asyncio.sleep(0)
+
+    def _ring(self, now_ns: int) -> None:
+        """Between the bars and the decisions: what is due by the clock of the market."""
+        if now_ns == self._days.end_ns:
+            self._days.roll(now_ns)
+        if self._days.is_strict:
+            self._days.loosen()
+        if now_ns >= self._scores.next_sample_ns:
+            self._scores.sample(now_ns)
+
+    def _set_alarm(self) -> None:
+        self._alarm_ns = min(self._days.end_ns, self._scores.next_sample_ns, self._clock_due_ns)
 
     def _ask_clock_seats(self, now_ns: int, wishes: list[tuple[Seat, object]]) -> None:
         """Ask the engines on a clock that are due, once each, on the market as a whole.
@@ -336,7 +346,7 @@ class Mother:
         for screen in self._screens:
             screen.show_clock_seats()
         asked: set[int] = set()
-        late = self._timeouts.get(self._cycle, [])
+        late = self._timeouts.get(self._moment.cycle, [])
         for screen in self._screens:
             for decide, view, _, seat in tuple(screen.on_clock):
                 account, every_s = seat.account, seat.contestant.every_s
@@ -422,7 +432,7 @@ class Mother:
     def _dismiss(self, account: Account, state: str, reason: str, code: int) -> None:
         for screen in self._screens:
             screen.dismiss(account.index)
-        self.desk.close_all(account, code, self._now_ns)
+        self.desk.close_all(account, code, self._moment.now_ns)
         if account.index < len(self._contestants):
             contestant = self._contestants[account.index]
             row = EngineRow(
@@ -432,7 +442,7 @@ class Mother:
                 is_reference=contestant.is_reference,
                 state=state,
                 reason=reason,
-                since_ns=self._now_ns,
+                since_ns=self._moment.now_ns,
             )
             self._scores.states[account.name] = row
             self._store.engine(row)
@@ -460,7 +470,7 @@ class Mother:
                 guardian.release()
         if on:
             for account in self.accounts:
-                self.desk.close_all(account, BY_KILL_SWITCH, self._now_ns)
+                self.desk.close_all(account, BY_KILL_SWITCH, self._moment.now_ns)
 
     def _repeat_inputs(self, cycle: int) -> None:
         for kind in self._switches.get(cycle, ()):
@@ -468,7 +478,7 @@ class Mother:
 
     def _in_time(self, play: Sequence[Play]) -> list[Play]:
         """The seats of a repeated cycle without those that overran their deadline then."""
-        late = self._timeouts[self._cycle]
+        late = self._timeouts[self._moment.cycle]
         for _, _, features, seat in play:
             if seat.contestant.name in late and features is not None:
                 late.remove(seat.contestant.name)
@@ -477,27 +487,30 @@ class Mother:
 
     def _commit(self) -> None:
         self.desk.write_tickets()
-        self._store.commit(self._cycle, self._now_ns)
+        self._store.commit(self._moment.cycle, self._moment.now_ns)
         self._commit_at = monotonic_ns() + self._plan.commit_ms * MS
         if self._on_commit is not None:
-            self._on_commit(self._cycle, self._now_ns)
+            self._on_commit(self._moment.cycle, self._moment.now_ns)
 
     # The end
 
     def _close_season(self) -> str:
         for account in self.accounts:
             self.desk.settle(account, BY_SEASON_END)
-            self._book.settle(len(self.accounts) + account.index, self._now_ns, BY_SEASON_END)
+            self._book.settle(
+                len(self.accounts) + account.index, self._moment.now_ns, BY_SEASON_END
+            )
         self._days.close()
         for account in self.accounts:
             self.desk.record(account.name, "balance", {"balance_units": account.balance_units})
         self.standings = self._scores.close(
-            self._now_ns,
+            self._moment.cycle,
+            self._moment.now_ns,
             self._luck_market(),
             {s.symbol: s.resolution_ns for s in self._streams if s.execution},
         )
         self.desk.write_tickets()
-        return self._store.close(self._cycle, self._now_ns, self.standings)
+        return self._store.close(self._moment.cycle, self._moment.now_ns, self.standings)
 
     def _luck_market(self) -> LuckMarket | None:
         if self._plan.luck_traders == 0:

@@ -124,7 +124,7 @@ class Scorekeeper:
     # At the end
 
     def close(
-        self, now_ns: int, market: LuckMarket | None, bar_ns: dict[str, int]
+        self, cycles: int, now_ns: int, market: LuckMarket | None, bar_ns: dict[str, int]
     ) -> tuple[StandingRow, ...]:
         """Score the last cycle and draw up everyone's final line."""
         if not self._at_ns or self._at_ns[-1] != now_ns:
@@ -143,7 +143,7 @@ class Scorekeeper:
             holds_rank=tuple(not c.is_reference for c in self._contestants),
             replicates=self._plan.bootstrap_replicates,
         )
-        cycles = max(1, int(self._accounts[0].book.cycles))
+
         rows = []
         column = {contestant.name: k for k, contestant in enumerate(self._contestants)}
         for place in self.standings():
@@ -174,7 +174,7 @@ class Scorekeeper:
             periods_per_year=periods_per_year(instants),
             trade_pnl_units=[ticket.net for ticket in account.closed],
             traded_usd=account.turnover_units / UNITS_PER_USD,
-            exposure_frac=int(row["exposed"]) / cycles,
+            exposure_frac=int(row["exposed"]) / max(1, cycles),
             costs_units=costs,
         )
         shadow = self._shadows.equity_units(account, account.book.accounts["equity"].tolist())

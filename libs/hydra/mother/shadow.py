@@ -77,7 +77,7 @@ class Shadows:
             if ticket == 0 and row["side"] == intent.side:
                 return
             if row["id"] == 0 and row["side"] != intent.side:
-                self._end(account, slot, int(row["steps"]), desk.now_ns + latency_ns)
+                self._end(account, slot, int(row["steps"]), desk.moment.now_ns + latency_ns)
         verdict = desk.size_freely(self._sizers[account.index], account, intent)
         if isinstance(verdict, Refused):
             return
@@ -94,9 +94,11 @@ class Shadows:
         for slot in book.live_slots(shadow):
             row = book.tickets[shadow, slot]
             if row["id"] == ticket.id:
-                self._end(account, slot, max(1, int(row["steps"] * part)), desk.now_ns + latency_ns)
+                self._end(
+                    account, slot, max(1, int(row["steps"] * part)), desk.moment.now_ns + latency_ns
+                )
             elif row["id"] == 0 and row["symbol"] == ticket.symbol:
-                self._end(account, slot, int(row["steps"]), desk.now_ns + latency_ns)
+                self._end(account, slot, int(row["steps"]), desk.moment.now_ns + latency_ns)
 
     def _end(self, account: Account, slot: int, steps: int, arrives_ns: int) -> None:
         account.book.request_close(
@@ -123,5 +125,5 @@ class Shadows:
                     slot,
                     stop_at=stop_at,
                     target_at=target_at,
-                    arrives_ns=desk.now_ns + latency_ns,
+                    arrives_ns=desk.moment.now_ns + latency_ns,
                 )

@@ -12,6 +12,7 @@ import threading
 from types import FrameType, TracebackType
 
 from hydra.clock import monotonic_ns
+from hydra.mother.moment import Moment
 
 TICKS_A_DEADLINE = 4
 
@@ -21,17 +22,17 @@ class DecisionTimeout(Exception):
 
 
 class Watchdog:
-    """A context: within it, set `deciding` around the engines' turn and `turn` to what is new.
+    """A context: within it, set `deciding` around the engines' turn of each cycle.
 
     Outside the main thread, and on systems without interval timers, it watches nothing.
     """
 
-    def __init__(self, deadline_s: float) -> None:
+    def __init__(self, deadline_s: float, moment: Moment) -> None:
         self.deciding = False
-        self.turn = 0
+        self._moment = moment
         self._deadline_ns = int(deadline_s * 1e9)
         self._tick_s = deadline_s / TICKS_A_DEADLINE
-        self._seen = (-1, 0)  # turn, since when (monotonic ns)
+        self._seen = (-1, 0)  # cycle, since when (monotonic ns)
         self._armed = False
 
     def __enter__(self) -> Watchdog:
@@ -54,8 +55,8 @@ class Watchdog:
 
     def _look(self, number: int, frame: FrameType | None) -> None:
         now = monotonic_ns()
-        if not self.deciding or self._seen[0] != self.turn:
-            self._seen = (self.turn, now)
+        if not self.deciding or self._seen[0] != self._moment.cycle:
+            self._seen = (self._moment.cycle, now)
         elif now - self._seen[1] >= self._deadline_ns:
-            self._seen = (self.turn, now)
+            self._seen = (self._moment.cycle, now)
             raise DecisionTimeout

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -10,7 +11,6 @@ from numpy.typing import NDArray
 
 from hydra.portfolio.columns import (
     ACCOUNT,
-    BAR,
     EVENT,
     FREE,
     MARK,
@@ -22,7 +22,6 @@ from hydra.portfolio.columns import (
 from hydra.portfolio.kernels import settle_account, step_cycle
 
 Records = NDArray[np.void]
-_NO_BARS: Records = np.zeros(0, BAR)
 
 
 class Event(NamedTuple):
@@ -60,26 +59,25 @@ class AccountBook:
         self.terms = terms
         self.marks: Records = np.zeros(len(terms), MARK)
         self.marks["row"] = -1
-        self._events: Records = self._room()
-        self.cycles = 0  # steps so far
+        self._bind()
 
-    def _room(self) -> Records:
+    def _bind(self) -> None:
+        """Make room for events, and `step`: (bars, first, last, now_ns) → number of events.
+
+        `step` plays the bars `first:last`, which close at `now_ns`. It is replaced when the
+        arrays are: call it as an attribute.
+        """
         accounts, slots = self.tickets.shape
-        return np.zeros(accounts * (3 * slots + 1), EVENT)
-
-    def step(self, bars: Records, first: int, last: int, now_ns: int) -> int:
-        """Play bars `first:last`, which close at `now_ns`; returns how many events came."""
-        self.cycles += 1
-        return step_cycle(
-            self.accounts, self.tickets, self.terms, bars, self.marks, self._events,
-            first, last, now_ns,
-        )  # fmt: skip
+        self._events: Records = np.zeros(accounts * (3 * slots + 1), EVENT)
+        self.step = partial(
+            step_cycle, self.accounts, self.tickets, self.terms, self.marks, self._events
+        )
 
     def settle(self, account: int, now_ns: int, reason: int) -> int:
         """Close all of one account's tickets at the last marks; returns the event count."""
         return settle_account(
-            self.accounts, self.tickets, self.terms, _NO_BARS, self.marks, account, now_ns,
-            reason, self._events,
+            self.accounts, self.tickets, self.terms, self.marks, self._events, account, now_ns,
+            reason,
         )  # fmt: skip
 
     def events(self, n: int) -> list[Event]:
@@ -118,7 +116,7 @@ class AccountBook:
 
     def _grow(self) -> None:
         self.tickets = np.concatenate((self.tickets, np.zeros_like(self.tickets)), axis=1)
-        self._events = self._room()
+        self._bind()
 
     def request_close(
         self, account: int, slot: int, *, steps: int, arrives_ns: int, reason: int

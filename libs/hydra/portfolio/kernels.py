@@ -59,6 +59,7 @@ PPB = 1_000_000_000.0
 
 _account, _ticket, _terms, _bar, _mark = map(record, (ACCOUNT, TICKET, TERMS, BAR, MARK))
 _events = records(EVENT)
+_fixed = (records(ACCOUNT), records(TICKET, 2), records(TERMS), records(MARK), _events)
 _all = (records(ACCOUNT), records(TICKET, 2), records(TERMS), records(BAR), records(MARK))
 
 
@@ -508,14 +509,14 @@ def judge_account(
     return n
 
 
-@kernel(int64(*_all, _events, int64, int64, int64))
+@kernel(int64(*_fixed, records(BAR), int64, int64, int64))
 def step_cycle(
     accounts: Records,
     tickets: Records,
     terms: Records,
-    bars: Records,
     marks: Records,
     events: Records,
+    bars: Records,
     first: int,
     last: int,
     now_ns: int,
@@ -561,17 +562,16 @@ def step_cycle(
     return n
 
 
-@kernel(int64(*_all, int64, int64, int64, _events))
+@kernel(int64(*_fixed, int64, int64, int64))
 def settle_account(
     accounts: Records,
     tickets: Records,
     terms: Records,
-    bars: Records,
     marks: Records,
+    events: Records,
     a: int,
     now_ns: int,
     reason: int,
-    events: Records,
 ) -> int:
     """Close one account's tickets at the last marks, as at the end of a season."""
     n = 0
