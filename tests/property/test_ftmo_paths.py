@@ -35,7 +35,7 @@ from hydra.portfolio.intents import Intent, OrderType, Side
 
 HOUR_NS = 3_600_000_000_000
 SYMBOLS = 20  # of a season, and as many engines
-BARS = 160  # hours: most of a week, six or seven midnights
+BARS = 80  # hours: more than three days, and as many midnights
 LIMITS = {  # the firms' own: (of a day, at all), fractions of the initial balance
     "ftmo-2step": ("0.05", "0.10"),
     "ftmo-1step": ("0.03", "0.10"),
@@ -52,12 +52,12 @@ def instruments(rng: random.Random) -> list[Instrument]:
     return [
         an_instrument(
             f"S{i:02}",
-            tick_size=rng.choice(("0.01", "0.001")),
-            lot_step=rng.choice(("0.001", "0.01")),
+            tick_size=rng.choice(("0.001", "0.0001")),
+            lot_step=rng.choice(("0.01", "0.1")),
             max_lots="1000000",
             spread_bps=rng.choice(("0", "1", "4")),
             commission_bps=rng.choice(("0", "2", "10")),
-            commission_per_lot=rng.choice(("0", "0.02")),
+            commission_per_lot=rng.choice(("0", "0.1")),
             swap_long_bps=rng.choice(("0", "1", "3")),
             swap_short_bps=rng.choice(("-1", "1", "3")),
             swap_hours=rng.choice(((0,), (0, 8, 16), (22,))),
@@ -128,7 +128,7 @@ class Gambler:
         if view.symbol not in self.symbols:
             return ()
         dice = self.dice.random
-        if dice() < 0.5:
+        if dice() < 0.8:
             return ()
         if view.tickets and dice() < 0.5:
             return self.meddle(view)
@@ -188,6 +188,7 @@ class Judge:
         self._base = np.full(engines, initial)  # balance at the reset
         self._peak = np.full(engines, initial)
         self._before = self._base  # balance after the cycle before
+        self._live = np.zeros(engines, np.int64)
         self._day_end = 0
         self._tickets: NDArray[np.void] | None = None  # as the cycle before left them
         self._gap_day = np.zeros(engines, np.int64)
@@ -213,7 +214,10 @@ class Judge:
         if straddles:
             self._new_day(self._before, now_ns - 1)
         self._count_gaps(book.tickets[:n], now_ns)
-        low = np.minimum(accounts["worst"], accounts["equity"])
+        # The book judges an account only in cycles that could change it.
+        moved = (self._live > 0) | (accounts["live"] > 0) | (balance != self._before)
+        low = np.where(moved, np.minimum(accounts["worst"], accounts["equity"]), balance)
+        self._live = accounts["live"].copy()
         daily = self._daily_floor()
         if straddles:
             daily = np.maximum(daily, floor_before)

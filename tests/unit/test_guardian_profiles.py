@@ -56,7 +56,9 @@ def test_the_presets_count_trades_and_contracts(name: str, trades: int, lots: in
 
     assert one.daily is not None
     assert one.daily.guard_frac == Decimal("0.02")
-    assert (one.max_trades_per_day, one.max_order_lots, one.max_net_lots) == (trades, lots, 3)
+    assert (one.max_trades_per_day, one.max_order_lots, one.max_net_lots) == (
+        trades, Decimal(lots), Decimal(3),
+    )  # fmt: skip
 
 
 def test_a_file_changes_single_figures_and_adds_profiles(tmp_path: Path) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
 
 from hydra.engines.view import View
 from hydra.features.specs import Feature
@@ -25,3 +28,20 @@ class Engine(Protocol):
         ...
 
     def decide(self, view: View) -> Sequence[Intent] | Awaitable[Sequence[Intent]]: ...
+
+
+@runtime_checkable
+class Sleeper(Protocol):
+    """An engine that says beforehand on which bars it has nothing to say.
+
+    It is asked only on the others, which makes a season of many such engines several times
+    faster. A second method beside `decide`, never instead of it.
+    """
+
+    def wakes(self, features: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """(rows, features) → (rows,): bars on which `decide` might return an intent.
+
+        Each row is to be judged by itself alone (`previous(...)` gives the bar before as a
+        feature), whatever the account holds. Rows may be NaN while features are cold.
+        """
+        ...

@@ -450,8 +450,9 @@ class Guardian:
         """All that is remembered, as plain JSON values."""
         accounts: dict[str, object] = {}
         for name, memory in self._memories.items():
-            memory.unseen = ()
-            accounts[name] = msgspec.to_builtins(memory)
+            saved: dict[str, object] = msgspec.to_builtins(memory)
+            del saved["unseen"]  # found anew at every review
+            accounts[name] = saved
         return {
             "profile": self.profile.name, "killed": self._kill_reason, "accounts": accounts,
         }  # fmt: skip

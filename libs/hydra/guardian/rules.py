@@ -201,7 +201,7 @@ class RiskBudget:
     """The account stays above its floors even if every ticket ends at its stop.
 
     With L the losses at the stops of all open and pending tickets and this one:
-    balance - L > today's floor, balance - L > the account's floor, and L within the daily
+    balance - L > today's floor, balance - L > the account's floor, and L inside the daily
     limit (and a trailing maximum's), so that the floors of the next day hold as well.
     """
 
@@ -235,7 +235,7 @@ class RiskBudget:
         if self.carry_frac is not None:
             carry = min(carry, part(max(0, balance), self.carry_frac))
         floor = max(memory.daily_floor, memory.total_floor)
-        return min(balance - floor - 1, carry) - there  # at the floor itself it is a breach
+        return min(balance - floor, carry) - 1 - there  # at the floor itself it is a breach
 
     def judge(
         self, proposal: Proposal, account: AccountState, market: MarketState, memory: Memory

@@ -12,12 +12,13 @@ import asyncio
 import gc
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import cast
+from typing import TypeVar, cast
 
 import msgspec
 import numpy as np
 
 from hydra.clock import NS_PER_S, monotonic_ns
+from hydra.engines.protocol import Sleeper
 from hydra.engines.view import View
 from hydra.errors import ConfigError, EngineError
 from hydra.guardian.guardian import Guardian
@@ -33,7 +34,7 @@ from hydra.mother.market import BookMarket
 from hydra.mother.moment import Moment
 from hydra.mother.plan import SeasonPlan
 from hydra.mother.scorekeeper import Scorekeeper
-from hydra.mother.seats import Play, Screen, Seat
+from hydra.mother.seats import Call, Play, Screen, Seat
 from hydra.mother.shadow import Shadows
 from hydra.mother.watchdog import DecisionTimeout, Watchdog
 from hydra.portfolio.book import AccountBook
@@ -53,6 +54,7 @@ from hydra.tournament.season import EngineRow, SeasonStore, StandingRow
 HOUSE = "house"
 KILL, RELEASE, TIMEOUT = "external.kill", "external.release", "external.timeout"
 MS = 1_000_000
+AnyEntry = TypeVar("AnyEntry", Play, Call)
 
 
 @contextmanager
@@ -216,6 +218,11 @@ class Mother:
                 account=account,
             ),
             columns=tuple(screen.column_of(f) for f in contestant.engine.features),
+            wakes=(
+                contestant.engine.wakes
+                if isinstance(contestant.engine, Sleeper) and contestant.every_s is None
+                else None
+            ),
         )
         screen.seats.append(seat)
         return seat
@@ -262,7 +269,9 @@ class Mother:
         for screen, recorder, table in zip(
             self._screens, self._recorders, chunk.tables, strict=True
         ):
-            screen.load(table)
+            for seat, error in screen.load(table):
+                text = f"wakes: {type(error).__name__}: {error}"
+                self._dismiss(self.accounts[seat.account], "benched", text, BY_BENCH)
             if recorder is not None:
                 rows = np.flatnonzero(chunk.row_stream == screen.stream.index)
                 bars[rows] = recorder.records(table)[chunk.row_bar[rows]]
@@ -298,15 +307,23 @@ class Mother:
                 self._ring(now_ns)
             for row in range(first, last):
                 bar = row_bar[row]
-                play = screens[row_stream[row]].play
-                seats = iter(play if cycle not in self._timeouts else self._in_time(play))
-                while True:
+                screen = screens[row_stream[row]]
+                play, awake = screen.play, screen.awake[bar] if screen.awake else ()
+                if cycle in self._timeouts:
+                    play, awake = self._in_time(play), self._in_time(awake)
+                seats, sleepers = iter(play), iter(awake)
+                while play or awake:
                     watchdog.deciding = True
                     try:
                         for decide, view, features, seat in seats:
                             seen = features[bar]
                             if seen is None:
                                 continue
+                            view.features = seen
+                            wish = decide(view)
+                            if wish:
+                                wishes.append((seat, wish))
+                        for decide, view, seen, seat in sleepers:
                             view.features = seen
                             wish = decide(view)
                             if wish:
@@ -395,6 +412,8 @@ class Mother:
                     raise answer
                 else:
                     wishes[i] = (wishes[i][0], answer)
+        # In the order of the accounts, so that sleeping does not change who comes first.
+        wishes.sort(key=lambda wish: wish[0].account)
         if self._consensus is not None:
             self._consensus.hear(wishes, self.accounts)
         for seat, wish in wishes:
@@ -476,14 +495,18 @@ class Mother:
         for kind in self._switches.get(cycle, ()):
             self._switch(kind == KILL)
 
-    def _in_time(self, play: Sequence[Play]) -> list[Play]:
+    def _in_time(self, entries: Sequence[AnyEntry]) -> list[AnyEntry]:
         """The seats of a repeated cycle without those that overran their deadline then."""
         late = self._timeouts[self._moment.cycle]
-        for _, _, features, seat in play:
-            if seat.contestant.name in late and features is not None:
-                late.remove(seat.contestant.name)
-                self._failed(seat, DecisionTimeout())
-        return [entry for entry in play if entry[3].contestant.name not in late]
+        kept: list[AnyEntry] = []
+        for entry in entries:
+            name = entry[3].contestant.name
+            if name in late:
+                late.remove(name)
+                self._failed(entry[3], DecisionTimeout())
+            else:
+                kept.append(entry)
+        return kept
 
     def _commit(self) -> None:
         self.desk.write_tickets()

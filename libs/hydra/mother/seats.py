@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hydra.engines.view import History, View
+from hydra.errors import EngineError
 from hydra.features.block import FeatureBlock
 from hydra.features.specs import Feature
 from hydra.market.bars import BarTable, Stream
@@ -35,9 +36,11 @@ class Seat:
     account: int
     view: View
     columns: tuple[int, ...]  # its features among the stream's
+    wakes: Callable[[NDArray[np.float64]], object] | None = None  # of an engine that sleeps
 
 
 Play = tuple[Decide, View, Sequence[Features | None], Seat]
+Call = tuple[Decide, View, Features, Seat]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -51,6 +54,7 @@ class Screen:
     base: int = 0  # row of the history that holds the chunk's first bar
     play: list[Play] = field(default_factory=list)  # asked at every bar
     on_clock: list[Play] = field(default_factory=list)  # asked when their time has come
+    awake: list[list[Call]] = field(default_factory=list)  # by bar: sleepers to ask
     _specs: dict[Feature, int] = field(default_factory=dict)
 
     @classmethod
@@ -83,8 +87,11 @@ class Screen:
         if self._specs:
             self.block = FeatureBlock(tuple(self._specs), self.stream.resolution_ns)
 
-    def load(self, table: BarTable) -> None:
-        """Take in the bars of a chunk; `history.at` stays before them."""
+    def load(self, table: BarTable) -> list[tuple[Seat, Exception]]:
+        """Take in the bars of a chunk; `history.at` stays before them.
+
+        Returns the seats whose `wakes` failed: they are not asked in this chunk.
+        """
         h = self.history
         keep = slice(max(0, len(h.open_ns) - TAIL_BARS), None)
         for name in (
@@ -93,25 +100,52 @@ class Screen:
             setattr(h, name, np.concatenate((getattr(h, name)[keep], getattr(table, name))))
         self.base = len(h.open_ns) - len(table)
         h.at = self.base - 1
-        rows = self._rows(table)
+        values = np.empty((len(table), 0))
+        if self.block is not None and len(table):
+            values = self.block.extend(
+                table.open_ns, table.open, table.high, table.low, table.close, table.volume
+            )
+        sleepers = [seat for seat in self.seats if seat.wakes is not None]
+        others = [seat for seat in self.seats if seat.wakes is None]
+        rows = self._rows(values, {seat.columns for seat in others})
         entries = [
-            (seat.contestant.engine.decide, seat.view, rows[seat.columns], seat)
-            for seat in self.seats
+            (seat.contestant.engine.decide, seat.view, rows[seat.columns], seat) for seat in others
         ]
         self.play = [entry for entry in entries if entry[3].contestant.every_s is None]
         self.on_clock = [entry for entry in entries if entry[3].contestant.every_s is not None]
+        return self._wake(sleepers, values)
 
-    def _rows(self, table: BarTable) -> dict[tuple[int, ...], list[Features | None]]:
-        n = len(table)
-        rows: dict[tuple[int, ...], list[Features | None]] = {(): [()] * n}
-        if self.block is None or n == 0:
-            return {seat.columns: rows[()] for seat in self.seats}
-        values = self.block.extend(
-            table.open_ns, table.open, table.high, table.low, table.close, table.volume
-        )
+    def _wake(
+        self, sleepers: Sequence[Seat], values: NDArray[np.float64]
+    ) -> list[tuple[Seat, Exception]]:
+        """Lay out which sleepers are to be asked at which bar."""
+        failed: list[tuple[Seat, Exception]] = []
+        self.awake = [[] for _ in range(len(values) if sleepers else 0)]
+        for seat in sleepers if len(values) else ():
+            mine = values[:, seat.columns]
+            try:
+                asked = seat.wakes(mine) if seat.wakes is not None else None
+                if not isinstance(asked, np.ndarray) or asked.shape != (len(mine),):
+                    raise EngineError(f"wakes() must give one bool for each of {len(mine)} rows")
+            except Exception as error:
+                failed.append((seat, error))
+                continue
+            bars = np.flatnonzero(asked & ~np.isnan(mine).any(axis=1))
+            decide = seat.contestant.engine.decide
+            for bar, seen in zip(bars.tolist(), mine[bars].tolist(), strict=True):
+                self.awake[bar].append((decide, seat.view, tuple(seen), seat))
+        return failed
+
+    def _rows(
+        self, values: NDArray[np.float64], wanted: set[tuple[int, ...]]
+    ) -> dict[tuple[int, ...], list[Features | None]]:
+        """Each bar's features of every distinct wish list; None until all are warm."""
+        rows: dict[tuple[int, ...], list[Features | None]] = {(): [()] * len(self._new_bars())}
+        if not len(values):
+            return rows | {columns: [] for columns in wanted if columns}
         warm = ~np.isnan(values)
-        lists = self._lists(values)
-        for columns in {seat.columns for seat in self.seats} - {()}:
+        lists = self._lists(values, {column for columns in wanted for column in columns})
+        for columns in wanted - {()}:
             whole: list[Features | None] = list(zip(*(lists[c] for c in columns), strict=True))
             cold: NDArray[np.int64] = np.flatnonzero(~warm[:, columns].all(axis=1))
             for row in cold.tolist():
@@ -119,17 +153,21 @@ class Screen:
             rows[columns] = whole
         return rows
 
-    def _lists(self, values: NDArray[np.float64]) -> list[list[float]]:
+    def _new_bars(self) -> NDArray[np.int64]:
+        return self.history.open_ns[self.base :]
+
+    def _lists(self, values: NDArray[np.float64], wanted: set[int]) -> dict[int, list[float]]:
         """The columns as Python floats; a lagged one shares those of the feature it lags."""
-        lists: list[list[float]] = [[]] * len(self._specs)
+        lists: dict[int, list[float]] = {}
         for feature, column in sorted(self._specs.items(), key=lambda item: item[0].lag):
-            newest = self._specs.get(msgspec.structs.replace(feature, lag=0), column)
-            if newest == column:
+            if column not in wanted:
+                continue
+            newest = lists.get(self._specs.get(msgspec.structs.replace(feature, lag=0), -1))
+            if not feature.lag or newest is None:
                 lists[column] = values[:, column].tolist()
             else:
                 lag = min(feature.lag, len(values))
-                before = values[:lag, column].tolist()
-                lists[column] = before + lists[newest][: len(values) - lag]
+                lists[column] = values[:lag, column].tolist() + newest[: len(values) - lag]
         return lists
 
     def show_clock_seats(self) -> None:
@@ -144,3 +182,4 @@ class Screen:
         self.seats = [seat for seat in self.seats if seat.account != account]
         self.play = [entry for entry in self.play if entry[3].account != account]
         self.on_clock = [entry for entry in self.on_clock if entry[3].account != account]
+        self.awake = [[c for c in calls if c[3].account != account] for calls in self.awake]

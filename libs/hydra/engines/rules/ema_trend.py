@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from hydra.engines.rules.common import check_order, check_positive, enter
 from hydra.engines.view import View
 from hydra.features.specs import Feature, atr, ema, previous
@@ -36,6 +39,13 @@ class EmaTrend:
     def features(self) -> Sequence[Feature]:
         fast, slow = ema(self.fast), ema(self.slow)
         return (fast, slow, previous(fast), previous(slow), atr(self.atr_period))
+
+    def wakes(self, features: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """The bars of a crossing."""
+        above = np.sign(features[:, 0] - features[:, 1])
+        above_before = np.sign(features[:, 2] - features[:, 3])
+        crossed: NDArray[np.bool_] = above * above_before != 1.0
+        return crossed
 
     def decide(self, view: View) -> Sequence[Intent]:
         fast, slow, fast_before, slow_before, true_range = view.features

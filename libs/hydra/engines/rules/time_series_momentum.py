@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from hydra.engines.rules.common import check_positive, enter, volatility_risk_frac
 from hydra.engines.view import View
 from hydra.features.specs import Feature, atr, bar_count, ewma_volatility, momentum
@@ -45,6 +48,11 @@ class TimeSeriesMomentum:
             ewma_volatility(self.volatility_bars / (self.volatility_bars + 1)),
             atr(self.atr_period),
         )
+
+    def wakes(self, features: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """The bars on which the position is looked at."""
+        due: NDArray[np.bool_] = features[:, 0] % self.hold == 0.0
+        return due
 
     def decide(self, view: View) -> Sequence[Intent]:
         count, change, volatility, true_range = view.features
