@@ -47,7 +47,7 @@ class Consensus:
         self._closes.clear()
         for seat, wish in wishes:
             weight = self._weight(seat.contestant)
-            if weight <= 0.0 or not isinstance(wish, Sequence):
+            if weight <= 0.0 or not isinstance(wish, (tuple, list)):
                 continue
             for intent in wish:
                 if isinstance(intent, Open):

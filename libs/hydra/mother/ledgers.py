@@ -139,9 +139,12 @@ class Account:
         """Show the engine its tickets as they are now that this one has changed."""
         ticket.shown = None
         symbol = ticket.instrument.symbol
-        self.tickets = tuple([ticket.seen() for ticket in self.live.values()])
-        views = self.views.get(symbol)
-        if views:
-            mine = tuple([t for t in self.tickets if t.symbol == symbol])
-            for view in views:
-                view.tickets = mine
+        shown = tuple([one.shown or one.seen() for one in self.live.values()])
+        self.tickets = shown
+        mine = shown
+        for one in shown:
+            if one.symbol != symbol:
+                mine = tuple([one for one in shown if one.symbol == symbol])
+                break
+        for view in self.views.get(symbol, ()):
+            view.tickets = mine

@@ -390,7 +390,7 @@ class Mother:
 
     async def _grant(self, wishes: list[tuple[Seat, object]]) -> None:
         """Await what is not there yet, then put every wish on the desk, in seat order."""
-        waiting = [i for i, (_, wish) in enumerate(wishes) if isinstance(wish, Awaitable)]
+        waiting = [i for i, (_, wish) in enumerate(wishes) if hasattr(wish, "__await__")]
         if waiting:
             answers = await asyncio.gather(
                 *(
@@ -419,7 +419,7 @@ class Mother:
         for seat, wish in wishes:
             account = self.accounts[seat.account]
             try:
-                if not isinstance(wish, Sequence):
+                if not isinstance(wish, (tuple, list)):
                     raise EngineError(f"returned {type(wish).__name__}, not a list of intents")
                 self.desk.wish(account, cast(Sequence[Intent], wish), seat.contestant.latency_ns)
                 self._bench.succeeded(account.name)

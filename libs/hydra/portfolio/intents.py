@@ -21,7 +21,7 @@ class OrderType(StrEnum):
     STOP = "stop"
 
 
-class Open(msgspec.Struct, frozen=True, kw_only=True, tag="open"):
+class Open(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="open"):
     """A new ticket. Size comes from `lots`, else from risk ÷ stop distance.
 
     Prices lie on the instrument's tick grid (`View.buy` and `View.sell` put them there).
@@ -40,7 +40,7 @@ class Open(msgspec.Struct, frozen=True, kw_only=True, tag="open"):
     expires_s: float | None = None  # an unfilled order is cancelled so long after the decision
 
 
-class Close(msgspec.Struct, frozen=True, kw_only=True, tag="close"):
+class Close(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="close"):
     """Close a ticket, wholly or `lots` of it; a pending order is cancelled."""
 
     ticket: int
@@ -48,7 +48,7 @@ class Close(msgspec.Struct, frozen=True, kw_only=True, tag="close"):
     thesis: str = ""
 
 
-class Amend(msgspec.Struct, frozen=True, kw_only=True, tag="amend"):
+class Amend(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="amend"):
     """Replace stop and target of a ticket (None leaves the one there is)."""
 
     ticket: int
