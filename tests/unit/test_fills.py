@@ -11,8 +11,6 @@ from decimal import Decimal
 
 import msgspec
 import pytest
-from tests.support.bars import START_NS, a_table, an_instrument
-from tests.support.seasons import Played, ScriptedEngine, a_contestant, play_bars
 
 from hydra.engines.view import View
 from hydra.guardian.profiles import profile
@@ -21,6 +19,8 @@ from hydra.portfolio.costs import Costs, Slippage
 from hydra.portfolio.fills import commission, margin, parts_per_million, slippage
 from hydra.portfolio.intents import Intent, OrderType
 from hydra.tournament.season import TicketRow
+from tests.support.bars import START_NS, a_table, an_instrument
+from tests.support.seasons import Played, ScriptedEngine, a_contestant, play_bars
 
 HOUR_NS = 3_600_000_000_000
 LOT = Decimal(1)

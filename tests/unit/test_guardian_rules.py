@@ -541,6 +541,16 @@ def test_gains_of_today_do_not_widen_the_budget_beyond_the_next_days_limit() -> 
     assert verdict.risk_units == usd(490)  # inside 4,500 across midnight, 4,000 used
 
 
+def test_a_trailing_maximum_alone_bounds_the_stops_as_well() -> None:
+    guardian = a_guardian(plain("topstep-50k", daily=None), initial=50_000)
+    account = an_account(a_ticket(lots="1.5"), initial=50_000, balance=60_000)
+
+    verdict = approval(buy(), account, guardian=guardian)
+
+    # 9,800 above the floor, but the floor may follow to 3.6 % of 50,000 below the balance.
+    assert verdict.risk_units == usd(290)
+
+
 def test_a_stop_beyond_the_entry_risks_nothing_and_earns_nothing() -> None:
     locked = a_ticket(1, lots="50", entry="1900", stop="1990")
     other = a_ticket(2, lots="4", entry="2000", stop="1990")

@@ -19,4 +19,6 @@ class Contestant:
     latency_ns: int = 0  # from the close of the bar to the arrival of the order
     resolution_ns: int | None = None  # of the bars it reads; None: the finest of each symbol
     every_s: int | None = None  # asked so often in market time; None: at every closed bar
-    deadline_s: float = 10.0  # of one decision, on the machine's clock
+    # Of one decision, on the machine's clock. Plain engines share the longest of a season: all
+    # of them decide in one turn.
+    deadline_s: float = 10.0

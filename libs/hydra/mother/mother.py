@@ -9,15 +9,13 @@ market in the cycle in which it did it.
 from __future__ import annotations
 
 import asyncio
-import gc
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from typing import TypeVar, cast
 
 import msgspec
 import numpy as np
 
-from hydra.clock import NS_PER_S, monotonic_ns
+from hydra.clock import monotonic_ns
 from hydra.engines.protocol import Sleeper
 from hydra.engines.view import View
 from hydra.errors import ConfigError, EngineError
@@ -25,10 +23,13 @@ from hydra.guardian.guardian import Guardian
 from hydra.guardian.profiles import profile
 from hydra.market.bars import Chunk, Stream
 from hydra.mother.bench import Bench
+from hydra.mother.calm import calm_collector
+from hydra.mother.clockwork import Clockwork
 from hydra.mother.consensus import Consensus
 from hydra.mother.contestants import Contestant
 from hydra.mother.days import Days
 from hydra.mother.desk import Desk
+from hydra.mother.inputs import KILL, RELEASE, TIMEOUT, Inputs
 from hydra.mother.ledgers import Account
 from hydra.mother.market import BookMarket
 from hydra.mother.moment import Moment
@@ -52,22 +53,8 @@ from hydra.tournament.ranking import Standing
 from hydra.tournament.season import EngineRow, SeasonStore, StandingRow
 
 HOUSE = "house"
-KILL, RELEASE, TIMEOUT = "external.kill", "external.release", "external.timeout"
 MS = 1_000_000
 AnyEntry = TypeVar("AnyEntry", Play, Call)
-
-
-@contextmanager
-def calm_collector() -> Iterator[None]:
-    """Let the garbage collector look less often: a season makes many values and no cycles."""
-    before = gc.get_threshold()
-    gc.freeze()
-    gc.set_threshold(100_000, 50, 100)
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
-        gc.unfreeze()
 
 
 class Mother:
@@ -150,10 +137,7 @@ class Mother:
         self._consensus = (
             Consensus(self.accounts[-1], self._scores) if plan.mode == "consensus" else None
         )
-        self._clock = {
-            i: plan.start_ns for i, c in enumerate(self._contestants) if c.every_s is not None
-        }
-        self._clock_due_ns = min(self._clock.values(), default=2**63 - 1)
+        self._clockwork = Clockwork(self._contestants, plan.start_ns)
         self._take_seats()
         self._alarm_ns = plan.start_ns  # nothing by the market's clock is due before
         self._days = Days(
@@ -162,14 +146,7 @@ class Mother:
         )  # fmt: skip
         self._killed = False
         self._wanted_switch: bool | None = None
-        self._stored_cycle = store.stored_cycle
-        self._switches: dict[int, list[str]] = {}
-        self._timeouts: dict[int, list[str]] = {}
-        for cycle, kind, body in store.external_inputs():
-            if kind == TIMEOUT:
-                self._timeouts.setdefault(cycle, []).append(msgspec.json.decode(body)["engine"])
-            else:
-                self._switches.setdefault(cycle, []).append(kind)
+        self._inputs = Inputs(store)
         self._poll_at = self._commit_at = 0
         self.standings: tuple[StandingRow, ...] = ()
 
@@ -251,7 +228,8 @@ class Mother:
 
     async def run(self, chunks: Iterable[Chunk] | AsyncIterator[Chunk]) -> str:
         """Play all chunks, close the season, return the journal's digest."""
-        with calm_collector(), Watchdog(self._plan.deadline_s, self._moment) as watchdog:
+        longest_s = max(contestant.deadline_s for contestant in self._contestants)
+        with calm_collector(), Watchdog(longest_s, self._moment) as watchdog:
             self._watchdog = watchdog
             self._open_season()
             if isinstance(chunks, AsyncIterator):
@@ -289,8 +267,9 @@ class Mother:
             if monotonic_ns() >= self._poll_at:
                 self._pause()
             moment.cycle = cycle = moment.cycle + 1
-            if cycle <= self._stored_cycle:
-                self._repeat_inputs(cycle)
+            if cycle <= self._inputs.stored_cycle:
+                for on in self._inputs.switches(cycle):
+                    self._switch(on)
             elif self._wanted_switch is not None:
                 self._switch(self._wanted_switch)
             moment.now_ns = now_ns
@@ -309,7 +288,7 @@ class Mother:
                 bar = row_bar[row]
                 screen = screens[row_stream[row]]
                 play, awake = screen.play, screen.awake[bar] if screen.awake else ()
-                if cycle in self._timeouts:
+                if cycle in self._inputs.late:
                     play, awake = self._in_time(play), self._in_time(awake)
                 seats, sleepers = iter(play), iter(awake)
                 while play or awake:
@@ -333,8 +312,8 @@ class Mother:
                         watchdog.deciding = False
                         self._failed(seat, error)
                 watchdog.deciding = False
-            if is_due and now_ns >= self._clock_due_ns:
-                self._ask_clock_seats(now_ns, wishes)
+            if is_due and now_ns >= self._clockwork.due_ns:
+                self._ask_by_clock(now_ns, wishes)
             if wishes:
                 await self._grant(wishes)
                 wishes.clear()
@@ -352,41 +331,22 @@ class Mother:
             self._scores.sample(now_ns)
 
     def _set_alarm(self) -> None:
-        self._alarm_ns = min(self._days.end_ns, self._scores.next_sample_ns, self._clock_due_ns)
+        self._alarm_ns = min(self._days.end_ns, self._scores.next_sample_ns, self._clockwork.due_ns)
 
-    def _ask_clock_seats(self, now_ns: int, wishes: list[tuple[Seat, object]]) -> None:
-        """Ask the engines on a clock that are due, once each, on the market as a whole.
-
-        The grid is that of the epoch: every 3,600 s is every full hour. An engine is asked with
-        the view of its first symbol; the others are in `View.market`.
-        """
-        for screen in self._screens:
-            screen.show_clock_seats()
-        asked: set[int] = set()
-        late = self._timeouts.get(self._moment.cycle, [])
-        for screen in self._screens:
-            for decide, view, _, seat in tuple(screen.on_clock):
-                account, every_s = seat.account, seat.contestant.every_s
-                is_due = now_ns >= self._clock[account]
-                warm = all(len(one.features) == len(seat.columns) for one in view.market.values())
-                if every_s is None or not is_due or account in asked or not warm:
-                    continue
-                asked.add(account)
-                step_ns = every_s * NS_PER_S
-                self._clock[account] = now_ns - now_ns % step_ns + step_ns
-                if seat.contestant.name in late:
-                    self._failed(seat, DecisionTimeout())
-                    continue
-                self._watchdog.deciding = True
-                try:
-                    wish = decide(view)
-                    if wish:
-                        wishes.append((seat, wish))
-                except Exception as error:
-                    self._watchdog.deciding = False
-                    self._failed(seat, error)
+    def _ask_by_clock(self, now_ns: int, wishes: list[tuple[Seat, object]]) -> None:
+        for decide, view, seat in self._clockwork.due(now_ns, self._screens):
+            if self._inputs.was_late(self._moment.cycle, seat.contestant.name):
+                self._failed(seat, DecisionTimeout())
+                continue
+            self._watchdog.deciding = True
+            try:
+                wish = decide(view)
+                if wish:
+                    wishes.append((seat, wish))
+            except Exception as error:
                 self._watchdog.deciding = False
-        self._clock_due_ns = min(self._clock.values(), default=2**63 - 1)
+                self._failed(seat, error)
+            self._watchdog.deciding = False
 
     async def _grant(self, wishes: list[tuple[Seat, object]]) -> None:
         """Await what is not there yet, then put every wish on the desk, in seat order."""
@@ -491,18 +451,11 @@ class Mother:
             for account in self.accounts:
                 self.desk.close_all(account, BY_KILL_SWITCH, self._moment.now_ns)
 
-    def _repeat_inputs(self, cycle: int) -> None:
-        for kind in self._switches.get(cycle, ()):
-            self._switch(kind == KILL)
-
     def _in_time(self, entries: Sequence[AnyEntry]) -> list[AnyEntry]:
         """The seats of a repeated cycle without those that overran their deadline then."""
-        late = self._timeouts[self._moment.cycle]
         kept: list[AnyEntry] = []
         for entry in entries:
-            name = entry[3].contestant.name
-            if name in late:
-                late.remove(name)
+            if self._inputs.was_late(self._moment.cycle, entry[3].contestant.name):
                 self._failed(entry[3], DecisionTimeout())
             else:
                 kept.append(entry)

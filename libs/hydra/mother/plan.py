@@ -25,7 +25,6 @@ class SeasonPlan:
     sample_ns: int  # between two samples of equity
     inputs: tuple[str, ...] = ()  # SHA-256 of each file of bars
     initial_units: int = 25_000 * UNITS_PER_USD
-    deadline_s: float = 10.0  # of one decision of a plain engine
     failures_to_bench: int = 3  # in a row
     kill_switch: bool = False  # by the environment
     poll_ms: int = 20  # between two looks at the kill switch; live cycles are longer

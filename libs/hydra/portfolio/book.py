@@ -121,8 +121,13 @@ class AccountBook:
     def request_close(
         self, account: int, slot: int, *, steps: int, arrives_ns: int, reason: int
     ) -> None:
-        """Ask to close `steps` of a ticket, or to cancel it while it is pending."""
+        """Ask to close `steps` of a ticket, or to cancel it while it is pending.
+
+        Asking again for what is under way does not delay it.
+        """
         row = self.tickets[account, slot]
+        if row["close_steps"] >= steps and row["close_arrives_ns"] <= arrives_ns:
+            return
         row["close_steps"] = steps
         row["close_arrives_ns"] = arrives_ns
         row["close_reason"] = reason
@@ -130,10 +135,22 @@ class AccountBook:
     def amend(
         self, account: int, slot: int, *, stop_at: int, target_at: int, arrives_ns: int
     ) -> None:
-        """Replace stop and target (ticks; -1 leaves one as it is) from `arrives_ns` on."""
+        """Replace stop and target (ticks; -1 leaves one as it is) from `arrives_ns` on.
+
+        An earlier amendment that is still under way arrives together with this one.
+        """
         row = self.tickets[account, slot]
-        row["new_stop"] = stop_at
-        row["new_target"] = target_at
+        under_way = row["amend_arrives_ns"] != 0
+        if under_way and row["amend_arrives_ns"] <= self.marks[row["symbol"]]["at_ns"]:
+            # It arrived inside the newest bar and holds from its close on.
+            for now, new in (("stop_at", "new_stop"), ("target_at", "new_target")):
+                if row[new] >= 0:
+                    row[now] = row[new]
+            under_way = False
+        if stop_at >= 0 or not under_way:
+            row["new_stop"] = stop_at
+        if target_at >= 0 or not under_way:
+            row["new_target"] = target_at
         row["amend_arrives_ns"] = arrives_ns
 
     def open_slots(self, account: int) -> list[int]:

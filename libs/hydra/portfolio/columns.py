@@ -44,7 +44,7 @@ ACCOUNT = np.dtype(
     _int64(
         "balance",
         "equity",  # at the last marks
-        "worst",  # lowest equity inside the newest cycle
+        "worst",  # lowest equity inside the newest cycle that could change the account
         "margin",  # held by open tickets
         "live",  # slots in use
         "daily_floor",  # the guardian's; equity at or below it is a breach

@@ -136,4 +136,7 @@ def entry_fill(ticket: Record, bar: Record, slip: int) -> int:
 @kernel(int64(int64, int64, _terms))
 def margin(entry: int, steps: int, terms: Record) -> int:
     """Money units of margin that a ticket holds: notional / leverage, rounded up."""
-    return -((-100 * entry * steps * terms.tick_value) // terms.leverage_x100)
+    notional = entry * steps * terms.tick_value
+    whole = notional // terms.leverage_x100  # first, so that 100 x notional need not fit
+    rest = notional - whole * terms.leverage_x100
+    return 100 * whole - ((-100 * rest) // terms.leverage_x100)

@@ -56,6 +56,9 @@ Records = NDArray[np.void]  # of a dtype of hydra.portfolio.columns
 Record = Any  # one element of such an array: its fields are attributes in compiled code
 
 PPB = 1_000_000_000.0
+# Units. With it the price may rise sixteenfold before an amount leaves int64; no margin on
+# an account that people could mean covers a larger ticket (5.7e9 USD).
+LARGEST_NOTIONAL = 2.0**59
 
 _account, _ticket, _terms, _bar, _mark = map(record, (ACCOUNT, TICKET, TERMS, BAR, MARK))
 _events = records(EVENT)
@@ -196,8 +199,9 @@ def open_ticket(
         target != 0 and side * (target - exit_price) <= 0
     ):
         return cancel_ticket(account, ticket, a, slot, price, at_ns, BY_UNPROTECTED, events, n)
-    held = margin(price, ticket.steps, terms)
-    if account.margin + held > account.equity:
+    notional = float(price) * ticket.steps * terms.tick_value
+    held = margin(price, ticket.steps, terms) if notional <= LARGEST_NOTIONAL else 0
+    if notional > LARGEST_NOTIONAL or account.margin + held > account.equity:
         return cancel_ticket(account, ticket, a, slot, price, at_ns, BY_MARGIN, events, n)
     steps = ticket.steps
     value = terms.tick_value
@@ -285,7 +289,8 @@ def ticket_step(
             return cancel_ticket(
                 account, ticket, a, slot, 0, open_ns, ticket.close_reason, events, n
             )
-        if ticket.expires_ns != 0 and ticket.expires_ns <= open_ns:
+        # An order that expires before it arrives never reaches the market.
+        if ticket.expires_ns != 0 and ticket.expires_ns <= max(open_ns, ticket.arrives_ns):
             return cancel_ticket(account, ticket, a, slot, 0, open_ns, BY_EXPIRY, events, n)
         if ticket.arrives_ns >= close_ns:
             return n
@@ -482,13 +487,8 @@ def judge_account(
         worst += pnl
     worst = min(worst, equity)
     account.equity = equity
-    account.worst = worst
-    account.day_worst = min(account.day_worst, worst)
     if open_tickets > 0:
         account.exposed += 1
-    if account.peak > 0:
-        fallen = int((account.peak - worst) / account.peak * PPB)
-        account.drawdown_ppb = max(account.drawdown_ppb, fallen)
     reason = BY_ENGINE
     if worst <= account.total_floor:
         reason = BY_TOTAL_LOSS
@@ -500,6 +500,12 @@ def judge_account(
         # The guardian answers with the next floor to watch, so this is not told twice.
         n = report(events, n, BREACHED, a, 0, tickets[a, 0], 0, 0, worst, 0, 0, now_ns, reason)
         n = flatten(accounts, tickets, terms, bars, marks, a, now_ns, reason, events, n)
+        worst = min(worst, account.equity)  # getting out costs as well
+    account.worst = worst
+    account.day_worst = min(account.day_worst, worst)
+    if account.peak > 0:
+        fallen = int((account.peak - worst) / account.peak * PPB)
+        account.drawdown_ppb = max(account.drawdown_ppb, fallen)
     # The peak of this bar counts only from the next: the fall may have come first.
     account.peak = max(account.peak, account.equity)
     if account.trail != TRAIL_NONE:

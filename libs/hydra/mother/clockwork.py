@@ -1,0 +1,42 @@
+"""Engines that are asked by the clock of the market and not at every bar."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hydra.clock import NS_PER_S
+from hydra.engines.view import View
+from hydra.mother.contestants import Contestant
+from hydra.mother.seats import Decide, Screen, Seat
+
+NEVER = 2**63 - 1
+
+
+class Clockwork:
+    """Knows which of them are due. The grid is the epoch's: every 3,600 s is every full hour.
+
+    One is asked once, with the view of its first symbol; the others are in `View.market`.
+    """
+
+    def __init__(self, contestants: Sequence[Contestant], start_ns: int) -> None:
+        self._next_ns = {
+            account: start_ns for account, one in enumerate(contestants) if one.every_s is not None
+        }
+        self.due_ns = min(self._next_ns.values(), default=NEVER)
+
+    def due(self, now_ns: int, screens: Sequence[Screen]) -> list[tuple[Decide, View, Seat]]:
+        """Whom to ask now. One whose features are cold stays due."""
+        for screen in screens:
+            screen.show_clock_seats()
+        due: dict[int, tuple[Decide, View, Seat]] = {}
+        for screen in screens:
+            for decide, view, _, seat in screen.on_clock:
+                every_s = seat.contestant.every_s
+                if every_s is None or seat.account in due or now_ns < self._next_ns[seat.account]:
+                    continue
+                if all(len(one.features) == len(seat.columns) for one in view.market.values()):
+                    due[seat.account] = (decide, view, seat)
+                    step_ns = every_s * NS_PER_S
+                    self._next_ns[seat.account] = now_ns - now_ns % step_ns + step_ns
+        self.due_ns = min(self._next_ns.values(), default=NEVER)
+        return list(due.values())
