@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from types import MappingProxyType
-from typing import Protocol
+from typing import Protocol, TypedDict, TypeVar, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from hydra.market.instruments import UNITS_PER_USD, Instrument
 from hydra.portfolio.intents import Amend, Close, Open, OrderType, Side, Ticket
 
 Float64 = NDArray[np.float64]
+Scalar = TypeVar("Scalar", bound=np.generic)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -55,6 +56,20 @@ class Bars:
     volume: Float64  # base units, NaN where unknown
 
 
+class Terms(TypedDict, total=False):
+    """What an order may say beside symbol and side: see `Open`."""
+
+    stop: float | Decimal | None
+    target: float | Decimal | None
+    order: OrderType
+    price: float | Decimal | None
+    risk_frac: Decimal | None
+    lots: Decimal | None
+    confidence: float | None
+    thesis: str
+    expires_s: float | None
+
+
 class OwnAccount(Protocol):
     """The part of an engine's own account that it may look at."""
 
@@ -66,6 +81,13 @@ class OwnAccount(Protocol):
     def tickets(self) -> tuple[Ticket, ...]:
         """All own tickets, every symbol, oldest first."""
         ...
+
+
+def _copy(values: NDArray[Scalar]) -> NDArray[Scalar]:
+    """A read-only copy: nobody holds on to what is not his."""
+    copy = values.copy()
+    copy.flags.writeable = False
+    return copy
 
 
 @dataclass(slots=True, kw_only=True)
@@ -132,18 +154,13 @@ class View:
         h = self.history
         window = slice(max(0, h.at + 1 - n), h.at + 1)
 
-        def part(a: NDArray[np.generic]) -> NDArray[np.generic]:
-            copy = a[window].copy()
-            copy.flags.writeable = False
-            return copy
-
         return Bars(
-            open_ns=part(h.open_ns),  # type: ignore[arg-type]
-            open=part(h.open),  # type: ignore[arg-type]
-            high=part(h.high),  # type: ignore[arg-type]
-            low=part(h.low),  # type: ignore[arg-type]
-            close=part(h.close),  # type: ignore[arg-type]
-            volume=part(h.volume),  # type: ignore[arg-type]
+            open_ns=_copy(h.open_ns[window]),
+            open=_copy(h.open[window]),
+            high=_copy(h.high[window]),
+            low=_copy(h.low[window]),
+            close=_copy(h.close[window]),
+            volume=_copy(h.volume[window]),
         )
 
     def _price(self, price: float | Decimal | None) -> Decimal | None:
@@ -151,71 +168,28 @@ class View:
             return None
         return self.instrument.price(self.instrument.ticks(price))
 
-    def _open(
-        self,
-        side: Side,
-        stop: float | Decimal | None,
-        target: float | Decimal | None,
-        *,
-        order: OrderType,
-        price: float | Decimal | None,
-        risk_frac: Decimal | None,
-        lots: Decimal | None,
-        confidence: float | None,
-        thesis: str,
-        expires_s: float | None,
-    ) -> Open:
+    def _open(self, side: Side, terms: Terms) -> Open:
         return Open(
             symbol=self.symbol,
             side=side,
-            stop=self._price(stop),
-            target=self._price(target),
-            order=order,
-            price=self._price(price),
-            risk_frac=risk_frac,
-            lots=lots,
-            confidence=confidence,
-            thesis=thesis,
-            expires_s=expires_s,
+            stop=self._price(terms.get("stop")),
+            target=self._price(terms.get("target")),
+            order=terms.get("order", OrderType.MARKET),
+            price=self._price(terms.get("price")),
+            risk_frac=terms.get("risk_frac"),
+            lots=terms.get("lots"),
+            confidence=terms.get("confidence"),
+            thesis=terms.get("thesis", ""),
+            expires_s=terms.get("expires_s"),
         )
 
-    def buy(
-        self,
-        *,
-        stop: float | Decimal | None = None,
-        target: float | Decimal | None = None,
-        order: OrderType = OrderType.MARKET,
-        price: float | Decimal | None = None,
-        risk_frac: Decimal | None = None,
-        lots: Decimal | None = None,
-        confidence: float | None = None,
-        thesis: str = "",
-        expires_s: float | None = None,
-    ) -> Open:
+    def buy(self, **terms: Unpack[Terms]) -> Open:
         """An intent to buy this symbol; prices are put on the tick grid."""
-        return self._open(
-            Side.BUY, stop, target, order=order, price=price, risk_frac=risk_frac, lots=lots,
-            confidence=confidence, thesis=thesis, expires_s=expires_s,
-        )  # fmt: skip
+        return self._open(Side.BUY, terms)
 
-    def sell(
-        self,
-        *,
-        stop: float | Decimal | None = None,
-        target: float | Decimal | None = None,
-        order: OrderType = OrderType.MARKET,
-        price: float | Decimal | None = None,
-        risk_frac: Decimal | None = None,
-        lots: Decimal | None = None,
-        confidence: float | None = None,
-        thesis: str = "",
-        expires_s: float | None = None,
-    ) -> Open:
+    def sell(self, **terms: Unpack[Terms]) -> Open:
         """An intent to sell this symbol; prices are put on the tick grid."""
-        return self._open(
-            Side.SELL, stop, target, order=order, price=price, risk_frac=risk_frac, lots=lots,
-            confidence=confidence, thesis=thesis, expires_s=expires_s,
-        )  # fmt: skip
+        return self._open(Side.SELL, terms)
 
     def close_ticket(
         self, ticket: Ticket, *, lots: Decimal | None = None, thesis: str = ""

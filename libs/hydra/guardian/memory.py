@@ -162,5 +162,9 @@ class Limits:
 
 def part(units: int, frac: Decimal) -> int:
     """A fraction of an amount, rounded down, without a float on the way."""
-    numerator, denominator = frac.as_integer_ratio()
-    return units * numerator // denominator
+    return share(units, frac.as_integer_ratio())
+
+
+def share(units: int, ratio: tuple[int, int]) -> int:
+    """A fraction of an amount, given as numerator and denominator, rounded down."""
+    return units * ratio[0] // ratio[1]

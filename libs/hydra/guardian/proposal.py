@@ -10,10 +10,13 @@ from math import isfinite
 
 import msgspec
 
+from hydra.guardian.memory import share
 from hydra.guardian.risks import Grid
 from hydra.guardian.verdicts import Change, Figure, Refused
 from hydra.portfolio.account import AccountState, Touch
 from hydra.portfolio.intents import Amend, Open, OrderType, Ticket
+
+_MARKET, _LIMIT = OrderType.MARKET, OrderType.LIMIT  # looked up once
 
 
 class Proposal(msgspec.Struct, frozen=True, gc=False):
@@ -56,7 +59,7 @@ class Former:
     def __init__(
         self, *, default_risk_frac: Decimal, max_entry_deviation_frac: Decimal | None
     ) -> None:
-        self._default_risk_frac = default_risk_frac
+        self._default_risk = default_risk_frac.as_integer_ratio()
         self._deviation: tuple[int, int] | None = None
         if max_entry_deviation_frac is not None:
             self._deviation = max_entry_deviation_frac.as_integer_ratio()
@@ -75,7 +78,7 @@ class Former:
             price_ticks = None if intent.price is None else grid.ticks(intent.price)
         except (TypeError, ValueError, ArithmeticError) as error:
             return _malformed(intent, str(grid.tick_size), None, _said("a price", error))
-        if intent.order == OrderType.MARKET:
+        if intent.order == _MARKET:
             if price_ticks is not None:
                 text = "a market order has no price; name the order limit or stop"
                 return _malformed(intent, None, str(intent.price), text)
@@ -107,7 +110,7 @@ class Former:
                 )  # fmt: skip
             distance = side * (entry_ticks - stop_ticks)
             worst_ticks = entry_ticks
-            if self._deviation is not None and intent.order != OrderType.LIMIT:
+            if self._deviation is not None and intent.order != _LIMIT:
                 # A limit order is filled at its price or better by its nature.
                 worst_ticks += side * (distance * self._deviation[0] // self._deviation[1])
             loss_units = grid.loss_units(side, worst_ticks, stop_ticks)
@@ -149,8 +152,8 @@ class Former:
                 if steps <= 0:
                     raise ValueError(f"{intent.lots} is less than one step of {grid.lot_step}")
                 return steps
-            frac = self._default_risk_frac if intent.risk_frac is None else intent.risk_frac
-            if not 0 < frac <= 1:
+            frac = intent.risk_frac
+            if frac is not None and not 0 < frac <= 1:
                 raise ValueError(f"a risk of {frac} of equity is not above 0 and at most 1")
             if stop_ticks is None:
                 text = "neither lots nor a stop: there is nothing to take the size from"
@@ -158,7 +161,10 @@ class Former:
             if account.equity_units is None:
                 text = "equity is unknown, an open ticket has no fresh price: no size follows"
                 return Refused(intent, "equity-unknown", None, None, text)
-            risk_units = int(frac * account.equity_units)
+            if frac is None:
+                risk_units = share(account.equity_units, self._default_risk)
+            else:
+                risk_units = int(frac * account.equity_units)
         except (TypeError, ValueError, ArithmeticError) as error:
             return _malformed(intent, str(grid.lot_step), None, _said("the size", error))
         return risk_units // grid.loss_units(side, entry_ticks, stop_ticks)

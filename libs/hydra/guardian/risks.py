@@ -18,7 +18,7 @@ from hydra.portfolio.intents import Ticket
 _PPB = 1_000_000_000
 _PPB_PER_BPS = 100_000
 _MOST_KEPT = 4_096
-_MOST_TICKS = 2**53
+_MOST_DIGITS = 16
 
 
 class Grid:
@@ -45,9 +45,9 @@ class Grid:
     def ticks(self, price: Decimal) -> int:
         """The price in ticks. Raises ValueError or ArithmeticError off the grid or not finite."""
         exact = price / self.tick_size
-        if 0 < exact < _MOST_TICKS:
+        if exact.adjusted() < _MOST_DIGITS:
             ticks = int(exact)
-            if ticks == exact:
+            if ticks == exact and ticks > 0:
                 return ticks
         raise ValueError(f"{price} is not a positive whole number of ticks of {self.tick_size}")
 
@@ -64,10 +64,12 @@ class Grid:
 
     def loss_units(self, side: int, entry_ticks: int, stop_ticks: int) -> int:
         """What one step of an order not yet filled loses from that entry to its stop."""
+        value, commission = self.tick_value_units, self.commission_ppb
         return (
-            side * (entry_ticks - stop_ticks) * self.tick_value_units
-            + self.entry_cost_units(entry_ticks)
-            + self.exit_cost_units(stop_ticks)
+            side * (entry_ticks - stop_ticks) * value
+            - (-entry_ticks * value * commission // _PPB)
+            - (-stop_ticks * value * (commission + self.slippage_ppb) // _PPB)
+            + 2 * self.commission_step_units
         )
 
 

@@ -26,7 +26,7 @@ from hydra.guardian.gates import (
     StopRequired,
     TradesPerDay,
 )
-from hydra.guardian.memory import Memory, Reservation, part
+from hydra.guardian.memory import Memory, Reservation, share
 from hydra.guardian.profiles import Profile
 from hydra.guardian.proposal import Proposal
 from hydra.guardian.risks import Risks
@@ -172,28 +172,31 @@ class NetExposure:
 class PositionSize:
     """One ticket may lose no more at its stop than a fraction of the initial balance."""
 
-    frac: Decimal
+    ratio: tuple[int, int]
 
     def judge(
         self, proposal: Proposal, account: AccountState, market: MarketState, memory: Memory
     ) -> Proposal | Refused:
-        return _fit("position-size", proposal, part(account.initial_units, self.frac))
+        return _fit("position-size", proposal, share(account.initial_units, self.ratio))
 
 
 @dataclass(frozen=True, slots=True)
 class RiskPerTrade:
     """One ticket may lose no more at its stop than a fraction of equity."""
 
-    frac: Decimal | None
-    scalper_frac: Decimal | None
+    ratio: tuple[int, int] | None
+    scalper_ratio: tuple[int, int] | None
 
     def judge(
         self, proposal: Proposal, account: AccountState, market: MarketState, memory: Memory
     ) -> Proposal | Refused:
-        frac = self.scalper_frac if memory.is_scalper else self.frac
-        if frac is None or account.equity_units is None:
+        ratio, equity = (
+            self.scalper_ratio if memory.is_scalper else self.ratio,
+            account.equity_units,
+        )
+        if ratio is None or equity is None:
             return proposal
-        return _fit("risk-per-trade", proposal, part(max(0, account.equity_units), frac))
+        return _fit("risk-per-trade", proposal, share(equity, ratio) if equity > 0 else 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +209,7 @@ class RiskBudget:
     """
 
     risks: Risks
-    carry_frac: Decimal | None  # the daily limit, where it is a fraction of the balance
+    carry_ratio: tuple[int, int] | None  # the daily limit, where it is a fraction of the balance
 
     def room_units(
         self,
@@ -232,8 +235,8 @@ class RiskBudget:
             there += one.risk_units
         balance = account.balance_units
         carry = memory.carry_units
-        if self.carry_frac is not None:
-            carry = min(carry, part(max(0, balance), self.carry_frac))
+        if self.carry_ratio is not None:
+            carry = min(carry, share(max(0, balance), self.carry_ratio))
         floor = max(memory.daily_floor, memory.total_floor)
         return min(balance - floor, carry) - 1 - there  # at the floor itself it is a breach
 
@@ -258,6 +261,10 @@ def _fit(rule: str, proposal: Proposal, room_units: int) -> Proposal | Refused:
         return proposal
     text = f"{usd(loss)} would be lost at the stop, at most {usd(room_units)} may be"
     return proposal.shrunk(rule, room_units // each, room_units, loss, text)
+
+
+def _ratio(frac: Decimal | None) -> tuple[int, int] | None:
+    return None if frac is None else frac.as_integer_ratio()
 
 
 # What a profile makes of them
@@ -317,15 +324,17 @@ def rules_of(profile: Profile, risks: Risks, is_open: IsOpen) -> RuleBook:
         rules.append(NetExposure(profile.max_net_lots))
     weights: list[Rule] = []
     if profile.position_risk_frac is not None:
-        weights.append(PositionSize(profile.position_risk_frac))
+        weights.append(PositionSize(profile.position_risk_frac.as_integer_ratio()))
     if weighs_risk:
         weights.append(
-            RiskPerTrade(profile.risk_per_trade_frac, profile.scalper_risk_per_trade_frac)
+            RiskPerTrade(
+                _ratio(profile.risk_per_trade_frac), _ratio(profile.scalper_risk_per_trade_frac)
+            )
         )
     budget: RiskBudget | None = None
     if weighs_loss:
         of_balance = daily is not None and daily.base == "reference"
-        budget = RiskBudget(risks, daily.guard_frac if daily and of_balance else None)
+        budget = RiskBudget(risks, _ratio(daily.guard_frac if daily and of_balance else None))
         weights.append(budget)
     return RuleBook(
         gates=(*gates, *rates),

@@ -16,6 +16,7 @@ class Contestant:
     title: str  # one line: what it does
     params: dict[str, object] = field(default_factory=dict)
     is_reference: bool = False  # plays, but holds no rank and no guardian shrinks it
+    is_scalper: bool = False  # trades at high frequency: the guardian allows it less risk
     latency_ns: int = 0  # from the close of the bar to the arrival of the order
     resolution_ns: int | None = None  # of the bars it reads; None: the finest of each symbol
     every_s: int | None = None  # asked so often in market time; None: at every closed bar

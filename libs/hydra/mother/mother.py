@@ -113,7 +113,12 @@ class Mother:
         for account in self.accounts:
             free.open_account(account.name, plan.initial_units, plan.start_ns)
             if self._guardians[account.index] is strict:
-                strict.open_account(account.name, plan.initial_units, plan.start_ns)
+                strict.open_account(
+                    account.name,
+                    plan.initial_units,
+                    plan.start_ns,
+                    is_scalper=any(c.name == account.name and c.is_scalper for c in contestants),
+                )
         self._shadows = Shadows(first=len(names), sizers=[free] * len(names))
         self.desk = Desk(
             moment=self._moment,
