@@ -33,7 +33,7 @@ from hydra.storage import queries
 from hydra.storage.database import place, reading
 from hydra.storage.schema import ensure
 from hydra.storage.store import next_season_name, open_season
-from hydra.tournament.ranking import Entrant, Standing, standings
+from hydra.tournament.ranking import Standing
 from hydra.tournament.season import SeasonRow
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -125,22 +125,9 @@ def _run(asked: Playing, url: str, season: Season) -> None:
             on_commit=lambda cycle, now_ns: view.update(cycle, now_ns),
         )
         if not asked.quiet and not asked.as_json:
-            view = _view(console, season, lambda: _places(mother, season), watched=watched)
+            view = _view(console, season, mother.places, watched=watched)
         with view:
             asyncio.run(mother.run(season.feed.chunks()))
-
-
-def _places(mother: Mother, season: Season) -> Sequence[Standing]:
-    """Everyone's place as the accounts stand."""
-    return standings(
-        Entrant(
-            engine=account.name,
-            net_pnl_units=account.equity_units - account.initial_units,
-            is_reference=contestant.is_reference,
-            trades=len(account.closed),
-        )
-        for account, contestant in zip(mother.accounts, season.contestants, strict=False)
-    )
 
 
 def _view(

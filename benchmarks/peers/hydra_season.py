@@ -271,5 +271,6 @@ def prepare(workload: Workload, *, store: str = "sqlite", watch: str = "") -> Ru
 
 
 def _outcome(mother: Mother, notes: dict[str, float]) -> Outcome:
-    tickets = [ticket for account in mother.accounts for ticket in account.closed]
-    return Outcome(len(tickets), sum(t.net for t in tickets) / UNITS_PER_USD, notes=notes)
+    trades = sum(account.trades for account in mother.accounts)
+    net = sum(int(account.closed()["net"].sum()) for account in mother.accounts)
+    return Outcome(trades, net / UNITS_PER_USD, notes=notes)

@@ -35,7 +35,7 @@ class ReplayFeed:
     """Merges tables into cycles by the instant at which their bars close."""
 
     def __init__(
-        self, streams: Sequence[Stream], tables: Sequence[BarTable], chunk_cycles: int = 4096
+        self, streams: Sequence[Stream], tables: Sequence[BarTable], chunk_cycles: int = 1024
     ) -> None:
         """`streams` as `streams_of(tables)`; the tables may come in any order.
 

@@ -307,8 +307,7 @@ class Desk:
             guardian.on_peak(account.name, account.balance_units)
         if event.left == 0:
             del account.live[ticket.id]
-            account.closed.append(ticket)
-            account.wins += ticket.net > 0
+            account.keep(ticket)
             if not account.live:
                 self._flat(account)
 

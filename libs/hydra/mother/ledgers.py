@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from array import array
 from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
 
 from hydra.engines.view import View
 from hydra.market.instruments import Instrument
@@ -10,6 +14,24 @@ from hydra.portfolio.book import AccountBook, Event
 from hydra.portfolio.columns import REASONS
 from hydra.portfolio.intents import Open, Ticket
 from hydra.tournament.season import TicketRow
+
+# One closed ticket: 72 bytes, where the ticket itself would hold on to a kilobyte.
+TRADE = np.dtype(
+    [
+        (name, "<i8")
+        for name in (
+            "symbol",
+            "side",
+            "steps",
+            "entry_ticks",
+            "entry_ns",
+            "closed_ns",
+            "net",
+            "fees",  # commission and swap
+            "spread",
+        )
+    ]
+)
 
 
 @dataclass(slots=True, eq=False)
@@ -122,9 +144,9 @@ class Account:
     live: dict[int, LiveTicket] = field(default_factory=dict)  # by ticket id, oldest first
     tickets: tuple[Ticket, ...] = ()
     views: dict[str, list[View]] = field(default_factory=dict)  # by symbol
-    # Of closed tickets, for the season's statistics.
-    closed: list[LiveTicket] = field(default_factory=list)
+    trades: int = 0  # closed tickets
     wins: int = 0
+    _closed: array[int] = field(default_factory=lambda: array("q"))  # TRADE after TRADE
     turnover_units: int = 0  # notional of every fill
 
     @property
@@ -134,6 +156,28 @@ class Account:
     @property
     def balance_units(self) -> int:
         return int(self.book.accounts[self.index]["balance"])
+
+    def keep(self, ticket: LiveTicket) -> None:
+        """Remember a ticket that is closed, for the season's statistics."""
+        self.trades += 1
+        self.wins += ticket.net > 0
+        self._closed.extend(
+            (
+                ticket.symbol,
+                int(ticket.intent.side),
+                ticket.steps,
+                ticket.entry_ticks,
+                ticket.entry_ns,
+                ticket.closed_ns,
+                ticket.net,
+                ticket.commission + ticket.swap,
+                ticket.spread,
+            )
+        )
+
+    def closed(self) -> NDArray[np.void]:
+        """(trades,) TRADE records of the tickets that are closed, in the order they closed."""
+        return np.frombuffer(self._closed, TRADE) if self._closed else np.zeros(0, TRADE)
 
     def refresh(self, ticket: LiveTicket) -> None:
         """Show the engine its tickets as they are now that this one has changed."""

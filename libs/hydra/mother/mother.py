@@ -488,7 +488,7 @@ class Mother:
             self._moment.cycle,
             self._moment.now_ns,
             self._luck_market(),
-            {s.symbol: s.resolution_ns for s in self._streams if s.execution},
+            np.array([s.resolution_ns for s in self._streams if s.execution], np.int64),
         )
         self.desk.write_tickets()
         return self._store.close(self._moment.cycle, self._moment.now_ns, self.standings)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from hydra.market.instruments import UNITS_PER_USD
 from hydra.mother.contestants import Contestant
-from hydra.mother.ledgers import Account, LiveTicket
+from hydra.mother.ledgers import Account
 from hydra.mother.plan import SeasonPlan
 from hydra.mother.shadow import Shadows
 from hydra.portfolio.performance import performance, periods_per_year
@@ -65,7 +65,7 @@ class Scorekeeper:
                 net_pnl_units=account.equity_units - account.initial_units,
                 state=State(row.state) if (row := self.states.get(account.name)) else State.PLAYING,
                 is_reference=contestant.is_reference,
-                trades=len(account.closed),
+                trades=account.trades,
                 wins=account.wins,
             )
             for account, contestant in zip(self._accounts, self._contestants, strict=False)
@@ -124,7 +124,7 @@ class Scorekeeper:
     # At the end
 
     def close(
-        self, cycles: int, now_ns: int, market: LuckMarket | None, bar_ns: dict[str, int]
+        self, cycles: int, now_ns: int, market: LuckMarket | None, bar_ns: NDArray[np.int64]
     ) -> tuple[StandingRow, ...]:
         """Score the last cycle and draw up everyone's final line."""
         if not self._at_ns or self._at_ns[-1] != now_ns:
@@ -168,14 +168,14 @@ class Scorekeeper:
         cycles: int,
     ) -> dict[str, object]:
         row = account.book.accounts[account.index]
-        costs = sum(t.commission + t.swap + t.spread for t in account.closed)
+        closed = account.closed()
         figures = performance(
             curve,
             periods_per_year=periods_per_year(instants),
-            trade_pnl_units=[ticket.net for ticket in account.closed],
+            trade_pnl_units=closed["net"].tolist(),
             traded_usd=account.turnover_units / UNITS_PER_USD,
             exposure_frac=int(row["exposed"]) / max(1, cycles),
-            costs_units=costs,
+            costs_units=int(closed["fees"].sum() + closed["spread"].sum()),
         )
         shadow = self._shadows.equity_units(account, account.book.accounts["equity"].tolist())
         state = self.states.get(account.name)
@@ -201,13 +201,13 @@ class Scorekeeper:
         }
 
     def _luck(
-        self, account: Account, market: LuckMarket | None, bar_ns: dict[str, int]
+        self, account: Account, market: LuckMarket | None, bar_ns: NDArray[np.int64]
     ) -> dict[str, object]:
         if market is None:
             return {}
-        trades = [t for t in account.closed if t.entry_ns < t.closed_ns or t.pnl]
+        trades = account.closed()
         traders = self._plan.luck_traders
-        if trades:
+        if len(trades):
             traders = min(traders, max(FEWEST_LUCK_TRADERS, LUCK_TRADES // len(trades)))
         line = luck_line(
             market, _columns(trades, account, bar_ns), seed=self._plan.seed, traders=traders
@@ -215,23 +215,17 @@ class Scorekeeper:
         return {f"luck_{name}": value for name, value in msgspec.to_builtins(line).items()}
 
 
-def _columns(trades: Sequence[LiveTicket], account: Account, bar_ns: dict[str, int]) -> LuckTrades:
-    """The closed trades as the luck line reads them."""
-    values = account.book.terms["tick_value"].tolist()
+def _columns(trades: NDArray[np.void], account: Account, bar_ns: NDArray[np.int64]) -> LuckTrades:
+    """The closed trades as the luck line reads them; `bar_ns` (symbols,) are bar lengths."""
+    symbol = trades["symbol"]
+    value = account.book.terms["tick_value"][symbol]
+    notional = trades["entry_ticks"].astype(np.float64) * trades["steps"] * value
     return LuckTrades(
-        symbol=np.array([t.symbol for t in trades], np.int64),
-        hold_bars=np.array(
-            [(t.closed_ns - t.entry_ns) // bar_ns[t.instrument.symbol] for t in trades], np.int64
-        ),
-        side=np.array([int(t.intent.side) for t in trades], np.int64),
-        notional_usd=np.array(
-            [t.entry_ticks * t.steps * values[t.symbol] / UNITS_PER_USD for t in trades],
-            np.float64,
-        ),
-        cost_usd=np.array(
-            # Random traders pay the spread at their own entries; slippage is in their cost.
-            [(t.commission + t.swap) / UNITS_PER_USD for t in trades],
-            np.float64,
-        ),
-        pnl_usd=np.array([t.net / UNITS_PER_USD for t in trades], np.float64),
+        symbol=np.ascontiguousarray(symbol),
+        hold_bars=(trades["closed_ns"] - trades["entry_ns"]) // bar_ns[symbol],
+        side=np.ascontiguousarray(trades["side"]),
+        notional_usd=notional / UNITS_PER_USD,
+        # Random traders pay the spread at their own entries; they slip for nothing.
+        cost_usd=trades["fees"] / UNITS_PER_USD,
+        pnl_usd=trades["net"] / UNITS_PER_USD,
     )
