@@ -83,9 +83,7 @@ def play(asked: Playing) -> None:
             hint=f"go on with: {called_as()} {again}",
         )
         raise typer.Exit(INTERRUPTED) from None
-    _show_end(
-        asked, settings, url, season.row.name, elapsed_s=(monotonic_ns() - started_ns) / 1e9
-    )
+    _show_end(asked, settings, url, season.row.name, elapsed_s=(monotonic_ns() - started_ns) / 1e9)
 
 
 def _stored_season(url: str, asked: Playing) -> queries.SeasonSummary:
@@ -106,7 +104,8 @@ def _season(asked: Playing, settings: Settings, url: str, stored: SeasonRow | No
     season = build_season(stored.name, request, kill_switch=settings.kill_switch)
     # Files may have moved: their content, which `inputs` tells, is what must not change.
     same = {name: getattr(before, name) for name in _PATHS}
-    told = msgspec.to_builtins(replace(msgspec.convert(season.row.settings["request"], Request), **same))
+    said = msgspec.convert(season.row.settings["request"], Request)
+    told = msgspec.to_builtins(replace(said, **same))
     row = msgspec.structs.replace(season.row, settings=season.row.settings | {"request": told})
     return replace(season, row=row)
 

@@ -52,7 +52,9 @@ def replay(
     ] = None,
     resume: Annotated[
         bool,
-        typer.Option("--resume", help="Go on with a season that was interrupted; no other option needed."),
+        typer.Option(
+            "--resume", help="Go on with a season that was interrupted; no other option needed."
+        ),
     ] = False,
     mode: Annotated[
         str | None,

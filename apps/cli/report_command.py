@@ -14,9 +14,7 @@ def report(
     season: Season = None,
     out: Annotated[
         Path | None,
-        typer.Option(
-            "--out", metavar="FILE.html", help="Default: data/hydra/reports/NAME.html."
-        ),
+        typer.Option("--out", metavar="FILE.html", help="Default: data/hydra/reports/NAME.html."),
     ] = None,
     db: Db = None,
 ) -> None:

@@ -1,4 +1,4 @@
-"""Builds a season from what the command line says: bars, engines, plan, and the row that names it."""
+"""Builds a season from what the command line says: bars, engines, plan, the row that names it."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from hydra.errors import ConfigError
 from hydra.feeds.barfile import LoadedBars, load_bars
 from hydra.feeds.replay import ReplayFeed, streams_of
 from hydra.guardian.profiles import PROFILES, load_profiles, profile
-from hydra.market.bars import Stream
+from hydra.market.bars import BarTable, Stream
 from hydra.market.catalogue import Catalogue
 from hydra.market.instruments import UNITS_PER_USD
+from hydra.market.resample import resampled
 from hydra.market.timeframes import timeframe_name
 from hydra.mother.contestants import Contestant
 from hydra.mother.plan import MODES, SeasonPlan
@@ -112,8 +113,9 @@ def build_season(name: str, asked: Request, *, kill_switch: bool) -> Season:
         start_ns=start_ns,
         end_ns=end_ns,
     )
-    streams = streams_of(loaded.tables)
-    feed = ReplayFeed(streams, loaded.tables)
+    tables = with_timeframes(loaded.tables, [build(spec, ()).resolution_ns for spec in specs])
+    streams = streams_of(tables)
+    feed = ReplayFeed(streams, tables)
     symbols = [stream.symbol for stream in streams if stream.execution]
     contestants = tuple(
         Contestant(
@@ -133,12 +135,13 @@ def build_season(name: str, asked: Request, *, kill_switch: bool) -> Season:
         profile=rules,
         costs=costs,
         seed=seed,
-        start_ns=min(int(table.open_ns[0]) for table in loaded.tables),
+        start_ns=min(int(table.open_ns[0]) for table in tables),
         sample_ns=max(NS_PER_HOUR, finest_ns),
+        inputs=tuple(digest for _, digest in loaded.inputs),
         initial_units=initial_units,
         kill_switch=kill_switch,
     )
-    lengths = {(table.symbol, table.resolution_ns): len(table) for table in loaded.tables}
+    lengths = {(table.symbol, table.resolution_ns): len(table) for table in tables}
     return Season(
         row=_season_row(name, plan, request, loaded, streams, specs),
         plan=plan,
@@ -164,6 +167,26 @@ def build_season(name: str, asked: Request, *, kill_switch: bool) -> Season:
     )
 
 
+def with_timeframes(
+    tables: Sequence[BarTable], wanted: Sequence[int | None]
+) -> tuple[BarTable, ...]:
+    """The tables, and for every bar length that an engine wants but the files lack, gathered ones.
+
+    Raises ConfigError where a wanted length is no multiple of a symbol's own.
+    """
+    found = list(tables)
+    for resolution_ns in sorted({length for length in wanted if length is not None}):
+        for symbol in sorted({table.symbol for table in tables}):
+            mine = [table for table in tables if table.symbol == symbol]
+            if any(table.resolution_ns == resolution_ns for table in mine):
+                continue
+            finest = min(mine, key=lambda table: table.resolution_ns)
+            gathered = resampled(finest, resolution_ns)
+            if len(gathered):
+                found.append(gathered)
+    return tuple(found)
+
+
 def _season_row(
     name: str,
     plan: SeasonPlan,
@@ -183,8 +206,7 @@ def _season_row(
             "request": msgspec.to_builtins(request),
             "engines": list(specs),
             "streams": [
-                {"symbol": s.symbol, "resolution": timeframe_name(s.resolution_ns)}
-                for s in streams
+                {"symbol": s.symbol, "resolution": timeframe_name(s.resolution_ns)} for s in streams
             ],
             "bars": sum(len(table) for table in loaded.tables),
             "instruments": {
@@ -259,14 +281,10 @@ def _cash_units(text: str) -> int:
             return int(units)
     except ArithmeticError:
         pass
-    raise ConfigError(
-        f"--cash {text} must be an amount of USD above 0 and up to {MOST_CASH_USD:,}"
-    )
+    raise ConfigError(f"--cash {text} must be an amount of USD above 0 and up to {MOST_CASH_USD:,}")
 
 
 def _one_of(value: str | None, known: Sequence[str], option: str) -> str:
     if value not in known:
         raise ConfigError(f"{option} {value!r} is none of: {', '.join(known)}")
     return cast(str, value)
-
-

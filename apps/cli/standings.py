@@ -99,9 +99,11 @@ def standing_rows(connection: Connection, season: str | None) -> list[dict[str, 
     return [*rows, _house(house, initial_units)] if house else rows
 
 
-def _place(row: Mapping[str, object]) -> tuple[bool, float]:
-    rank = row["rank"]
-    return rank is None, float(rank) if isinstance(rank, int) else 0.0
+def _place(row: Mapping[str, object]) -> tuple[bool, float, str]:
+    """As the tournament ranks: breached last, then by P&L; references where theirs puts them."""
+    pnl = row["net_pnl_usd"]
+    best_first = -pnl if isinstance(pnl, int | float) else 0.0
+    return row["state"] == "breached", best_first, str(row["engine"])
 
 
 def _final(

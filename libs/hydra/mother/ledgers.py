@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+import msgspec
+
 from hydra.engines.view import View
 from hydra.market.instruments import Instrument
 from hydra.portfolio.book import AccountBook, Event
@@ -60,6 +62,7 @@ class LiveTicket:
     status: str = "PENDING"
     reason: str | None = None
     shown: Ticket | None = None  # as its engine saw it last; None: it has changed
+    old_stop_ticks: int = 0  # the stop in force while another is on its way to the market
 
     def seen(self) -> Ticket:
         """The ticket as its engine sees it."""
@@ -148,6 +151,7 @@ class Account:
     wins: int = 0
     _closed: array[int] = field(default_factory=lambda: array("q"))  # TRADE after TRADE
     turnover_units: int = 0  # notional of every fill
+    amending: bool = False  # a stop may be on its way to the market
 
     @property
     def equity_units(self) -> int:
@@ -178,6 +182,35 @@ class Account:
     def closed(self) -> NDArray[np.void]:
         """(trades,) TRADE records of the tickets that are closed, in the order they closed."""
         return np.frombuffer(self._closed, TRADE) if self._closed else np.zeros(0, TRADE)
+
+    def move_stop(self, ticket: LiveTicket, stop_ticks: int) -> None:
+        """A new stop is on its way; until the market has it, the old one is the one to be hit."""
+        ticket.old_stop_ticks = ticket.old_stop_ticks or ticket.stop_ticks
+        ticket.stop_ticks = stop_ticks
+        self.amending = True
+
+    def guarded(self) -> tuple[Ticket, ...]:
+        """The tickets as the guardian counts them: of an old and a new stop the worse.
+
+        Else a stop that is drawn nearer would free risk for a new ticket while the old stop
+        can still be hit.
+        """
+        if not self.amending:
+            return self.tickets
+        self.amending = False
+        rows = self.book.tickets[self.index]
+        tickets = []
+        for ticket in self.live.values():
+            seen = ticket.shown or ticket.seen()
+            if ticket.old_stop_ticks and not rows[ticket.slot]["amend_arrives_ns"]:
+                ticket.old_stop_ticks = 0
+            if ticket.old_stop_ticks:
+                self.amending = True
+                if ticket.intent.side * (ticket.stop_ticks - ticket.old_stop_ticks) > 0:
+                    stop = ticket.instrument.price(ticket.old_stop_ticks)
+                    seen = msgspec.structs.replace(seen, stop=stop)
+            tickets.append(seen)
+        return tuple(tickets)
 
     def refresh(self, ticket: LiveTicket) -> None:
         """Show the engine its tickets as they are now that this one has changed."""
