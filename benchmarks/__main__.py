@@ -55,6 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     reached = [dict(zip(report.AIM_COLUMNS, row, strict=True)) for row in report.aim_rows(results)]
     out.write_text(json.dumps({"aims": reached, **results.as_json()}, indent=1) + "\n")
     show(results, Console(width=120))
+    if given.quick:
+        console.print("The aims are for the full workloads; on these small ones they say little.")
     console.print(f"written: {out}")
     if given.docs:
         page = ROOT / "docs" / "benchmarks.md"

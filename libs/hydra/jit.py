@@ -32,6 +32,7 @@ SOURCES = (
     "portfolio/columns.py",
     "portfolio/fills.py",
     "portfolio/kernels.py",
+    "portfolio/tickets.py",
     "tournament/kernels.py",
 )
 

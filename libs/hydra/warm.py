@@ -8,6 +8,7 @@ KERNELS = (
     "hydra.features.kernels",
     "hydra.portfolio.fills",
     "hydra.portfolio.kernels",
+    "hydra.portfolio.tickets",
     "hydra.tournament.kernels",
 )
 

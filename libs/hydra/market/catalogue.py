@@ -174,7 +174,7 @@ def _read(path: Path) -> dict[str, object]:
         except tomllib.TOMLDecodeError as error:
             raise ConfigError(f"instruments file {path} is no valid TOML: {error}") from error
     if path.suffix.lower() in {".yaml", ".yml"}:
-        import yaml  # type: ignore[import-untyped]
+        import yaml
 
         try:
             loaded = yaml.safe_load(text)

@@ -5,10 +5,9 @@ from __future__ import annotations
 from array import array
 from dataclasses import dataclass, field
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
-
-import msgspec
 
 from hydra.engines.view import View
 from hydra.market.instruments import Instrument
