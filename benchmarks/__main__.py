@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import report
-from benchmarks.suite import FULL, HYDRA, QUICK, ROOT, TITLES, PeerFailed, Results, measure_all
+from benchmarks.suite import FULL, HYDRA, QUICK, ROOT, SLEEPING, TITLES, PeerFailed, Results, measure_all
 
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 
@@ -20,7 +20,7 @@ BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 def main(arguments: Sequence[str] | None = None) -> int:
     """0 when everything could be measured, whatever the figures; 1 when Hydra could not be."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    peers = [peer for peer in TITLES if peer != HYDRA]
+    peers = [peer for peer in TITLES if peer not in (HYDRA, SLEEPING)]
     parser.add_argument("--quick", action="store_true", help="small workloads, one round")
     parser.add_argument("--peers", default=",".join(peers), help="of: %(default)s; or none")
     parser.add_argument(

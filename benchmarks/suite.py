@@ -14,9 +14,10 @@ from pathlib import Path
 from benchmarks.measure import Measurement, Task, from_json
 
 ROOT = Path(__file__).resolve().parents[1]
-HYDRA = "hydra_season"
+HYDRA, SLEEPING = "hydra_season", "hydra_sleeping"
 TITLES = {
     HYDRA: "Hydra",
+    SLEEPING: "Hydra, woken at crossings",
     "backtesting_py": "backtesting.py",
     "backtrader_py": "backtrader",
     "nautilus": "nautilus_trader",
@@ -107,18 +108,19 @@ def measure_all(
             kept[task.peer] = found
 
     for number in range(plan.rounds):
-        for peer in (HYDRA, *peers):
+        for peer in (HYDRA, SLEEPING, *peers):
             if peer in SLOW and number >= plan.slow_rounds:
                 continue
-            sample = None if peer == HYDRA else plan.sample
+            sample = None if peer in (HYDRA, SLEEPING) else plan.sample
             attempt(Task(peer, plan.one_bars, 1), f"{plan.one_bars:,} bars", results.one)
             attempt(
                 Task(peer, plan.many_bars, plan.engines, sample),
                 f"{plan.many_bars:,} bars, {plan.engines} engines",
                 results.many,
             )
-    if HYDRA in results.absent:
-        raise PeerFailed(f"Hydra: {results.absent[HYDRA]}")
+    for peer in (HYDRA, SLEEPING):
+        if peer in results.absent:
+            raise PeerFailed(f"{TITLES[peer]}: {results.absent[peer]}")
 
     few: dict[str, Measurement] = {}
     for _ in range(plan.rounds):

@@ -10,7 +10,7 @@ from hydra.clock import NS_PER_S, to_datetime
 
 MOST_POINTS = 600  # of one curve
 _WIDTH, _HEIGHT = 1120, 320
-_LEFT, _RIGHT, _TOP, _BOTTOM = 66, 10, 10, 24
+_LEFT, _RIGHT, _TOP, _BOTTOM = 66, 10, 10, 26
 _DAY_S = 86_400
 
 

@@ -32,6 +32,7 @@ LAST_TRADES = 500
 LAST_DAYS = 370  # columns of the guardian's map
 MOST_DAY_ROWS = 600  # of its table; days with a breach always stay
 COLOURS = 8  # in the style sheet
+_MAP_WIDTH, _MAP_LEFT, _LARGEST_CELL, _MONTH_WIDTH = 1120, 190, 20, 52  # of the map, in its units
 
 Row = Mapping[str, object]
 
@@ -392,23 +393,28 @@ class _Cell:
 def _day_map(days: Sequence[GuardianDayRow], order: Sequence[str]) -> dict[str, object]:
     labels = sorted({day.day for day in days})[-LAST_DAYS:]
     column = {label: i for i, label in enumerate(labels)}
+    cell = min(_LARGEST_CELL, (_MAP_WIDTH - _MAP_LEFT) / max(1, len(labels)))
     lines: dict[str, list[_Cell]] = {}
     for day in days:
-        if day.day in column:
+        has_limits = day.daily_floor_units is not None or day.total_floor_units is not None
+        if day.day in column and (has_limits or day.breach):
             lines.setdefault(day.engine, []).append(_cell(day, column[day.day]))
-    months = [
-        (i, to_month(label))
-        for i, label in enumerate(labels)
-        if i == 0 or label[:7] != labels[i - 1][:7]
-    ]
+    months: list[tuple[float, str]] = []
+    for i, label in enumerate(labels):
+        if i == 0 or label[:7] != labels[i - 1][:7]:
+            x = round(_MAP_LEFT + i * cell, 1)
+            if months and x - months[-1][0] < _MONTH_WIDTH:
+                months.pop()  # a first month of a few days leaves its place to the next
+            months.append((x, _month(label)))
     return {
-        "columns": len(labels),
+        "left": _MAP_LEFT,
+        "cell": cell,
         "months": months,
         "lines": sorted(lines.items(), key=lambda item: _place(item[0], order)),
     }
 
 
-def to_month(day: str) -> str:
+def _month(day: str) -> str:
     """2024-01-31 as Jan 24."""
     names = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
     return f"{names[int(day[5:7]) - 1]} {day[2:4]}"

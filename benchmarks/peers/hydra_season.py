@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from importlib.metadata import version as version_of
@@ -17,6 +17,8 @@ from itertools import count
 from pathlib import Path
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks.sampler import PhaseSampler
 from benchmarks.workload import (
@@ -31,8 +33,9 @@ from benchmarks.workload import (
     Workload,
     candles,
 )
+from hydra.engines.protocol import Engine
 from hydra.engines.view import View
-from hydra.features.specs import Feature, ema
+from hydra.features.specs import Feature, ema, previous
 from hydra.feeds.replay import ReplayFeed, streams_of
 from hydra.feeds.tables import table_of_trades
 from hydra.guardian.profiles import profile
@@ -100,15 +103,41 @@ class EmaCross:
         if above is self.above:
             return ()
         was, self.above = self.above, above
-        if was is None:
-            return ()
-        intents: list[Intent] = [view.close_ticket(ticket) for ticket in view.tickets]
-        close = view.close
-        if above:
-            intents.append(view.buy(stop=close * (1 - STOP_FRAC), lots=Decimal(COINS)))
-        else:
-            intents.append(view.sell(stop=close * (1 + STOP_FRAC), lots=Decimal(COINS)))
-        return intents
+        return () if was is None else turn(view, above)
+
+
+@dataclass(frozen=True, slots=True)
+class SleepingEmaCross:
+    """The same rule as an engine that says beforehand at which bars its means cross."""
+
+    fast: int
+    slow: int
+
+    @property
+    def features(self) -> Sequence[Feature]:
+        fast, slow = ema(self.fast), ema(self.slow)
+        return (fast, slow, previous(fast), previous(slow))
+
+    def wakes(self, features: NDArray[np.float64]) -> NDArray[np.bool_]:
+        above = features[:, 0] > features[:, 1]
+        crossed: NDArray[np.bool_] = above != (features[:, 2] > features[:, 3])
+        return crossed
+
+    def decide(self, view: View) -> Sequence[Intent]:
+        fast, slow, fast_before, slow_before = view.features
+        above = fast > slow
+        return () if above is (fast_before > slow_before) else turn(view, above)
+
+
+def turn(view: View, above: bool) -> Sequence[Intent]:
+    """Close what is open and enter the other way."""
+    intents: list[Intent] = [view.close_ticket(ticket) for ticket in view.tickets]
+    close = view.close
+    if above:
+        intents.append(view.buy(stop=close * (1 - STOP_FRAC), lots=Decimal(COINS)))
+    else:
+        intents.append(view.sell(stop=close * (1 + STOP_FRAC), lots=Decimal(COINS)))
+    return intents
 
 
 class TimedStore:
@@ -202,15 +231,18 @@ def table(bars: Candles) -> BarTable:
 
 
 def play(
-    bars: BarTable, periods: Sequence[tuple[int, int]], store: SeasonStore, plan: SeasonPlan
+    bars: BarTable,
+    engines: Mapping[str, Engine],
+    store: SeasonStore,
+    plan: SeasonPlan,
 ) -> Mother:
     """The whole season, standings and their statistics included."""
     streams = streams_of([bars])
     mother = Mother(
         plan=plan,
         contestants=[
-            Contestant(name=f"ema_{fast}_{slow}", engine=EmaCross(fast, slow), title="EMA cross")
-            for fast, slow in periods
+            Contestant(name=name, engine=engine, title="EMA cross")
+            for name, engine in engines.items()
         ],
         streams=streams,
         store=store,
@@ -219,7 +251,13 @@ def play(
     return mother
 
 
-def prepare(workload: Workload, *, store: str = "sqlite", watch: str = "") -> Run:
+def prepare(
+    workload: Workload,
+    *,
+    store: str = "sqlite",
+    watch: str = "",
+    rule: Callable[[int, int], Engine] = EmaCross,
+) -> Run:
     """`store`: sqlite or memory. `watch`: "store" times the store, "phases" all phases."""
     folder = tempfile.TemporaryDirectory(prefix="hydra-bench-")
     url = f"sqlite:///{Path(folder.name) / 'hydra.db'}"
@@ -235,6 +273,7 @@ def prepare(workload: Workload, *, store: str = "sqlite", watch: str = "") -> Ru
     )
 
     def season(bars: BarTable) -> Outcome:
+        engines = {f"ema_{fast}_{slow}": rule(fast, slow) for fast, slow in workload.periods}
         row = SeasonRow(
             name=next(names),
             mode=plan.mode,
@@ -246,19 +285,19 @@ def prepare(workload: Workload, *, store: str = "sqlite", watch: str = "") -> Ru
         )
         if store == "memory":
             opened: SeasonStore = MemoryDatabase().open_season(row, resume=False)
-            return _outcome(play(bars, workload.periods, opened, plan), {})
+            return _outcome(play(bars, engines, opened, plan), {})
         with open_season(url, row, resume=False) as sql:
             if watch == "store":
                 timed = TimedStore(sql)
                 start = time.process_time()
-                mother = play(bars, workload.periods, timed, plan)
+                mother = play(bars, engines, timed, plan)
                 spent = time.process_time() - start
                 return _outcome(mother, {"store": timed.spent_s / spent})
             if watch == "phases":
                 with PhaseSampler() as sampler:
-                    mother = play(bars, workload.periods, sql, plan)
+                    mother = play(bars, engines, sql, plan)
                 return _outcome(mother, sampler.shares())
-            return _outcome(play(bars, workload.periods, sql, plan), {})
+            return _outcome(play(bars, engines, sql, plan), {})
 
     # Makes the database, loads the compiled step, and fills every cache there is.
     season(table(candles(5_000)))

@@ -214,9 +214,8 @@ class Judge:
         if straddles:
             self._new_day(self._before, now_ns - 1)
         self._count_gaps(book.tickets[:n], now_ns)
-        # The book judges an account only in cycles that could change it.
-        moved = (self._live > 0) | (accounts["live"] > 0) | (balance != self._before)
-        low = np.where(moved, np.minimum(accounts["worst"], accounts["equity"]), balance)
+        # The book marks an account only in cycles that could change it.
+        low = np.where(self._live > 0, np.minimum(accounts["worst"], accounts["equity"]), balance)
         self._live = accounts["live"].copy()
         daily = self._daily_floor()
         if straddles:

@@ -51,8 +51,6 @@ class Scorekeeper:
         self.next_sample_ns = plan.start_ns
         self._at_ns: list[int] = []
         self._equity: list[list[int]] = []
-        self._house_equity: list[int] = []
-        self._closes: dict[str, list[tuple[NDArray[np.int64], ...]]] = {}
         self._reweigh(self.standings())
 
     # While the season runs
@@ -88,7 +86,6 @@ class Scorekeeper:
         house = self._house.advance(
             {c.name: e for c, e in zip(self._contestants, equities, strict=False)}
         )
-        self._house_equity.append(house)
         for account, equity, balance in zip(self._accounts, equities, balances, strict=False):
             self._store.equity(
                 EquityRow(
@@ -127,10 +124,10 @@ class Scorekeeper:
         self, cycles: int, now_ns: int, market: LuckMarket | None, bar_ns: NDArray[np.int64]
     ) -> tuple[StandingRow, ...]:
         """Score the last cycle and draw up everyone's final line."""
-        if not self._at_ns or self._at_ns[-1] != now_ns:
-            self.sample(now_ns)
-        else:
-            self._equity[-1] = [account.equity_units for account in self._accounts]
+        if self._at_ns and self._at_ns[-1] == now_ns:
+            # Taken before the last tickets were closed.
+            del self._at_ns[-1], self._equity[-1]
+        self.sample(now_ns)
         self.score(now_ns)
         initial = self._plan.initial_units
         count = len(self._contestants)
