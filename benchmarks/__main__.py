@@ -12,7 +12,17 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import report
-from benchmarks.suite import FULL, HYDRA, QUICK, ROOT, SLEEPING, TITLES, PeerFailed, Results, measure_all
+from benchmarks.suite import (
+    FULL,
+    HYDRA,
+    QUICK,
+    ROOT,
+    SLEEPING,
+    TITLES,
+    PeerFailed,
+    Results,
+    measure_all,
+)
 
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 

@@ -44,6 +44,9 @@ class Measurement:
     notes: dict[str, float]
     peak_mb: float  # resident, of the whole process, in units of 1e6 bytes
 
+    def as_json(self) -> dict[str, object]:
+        return asdict(self)
+
     @property
     def rate(self) -> float:
         """Engine-bars a CPU second, of the fastest run."""
@@ -84,4 +87,4 @@ def measure(task: Task) -> Measurement:
 
 
 if __name__ == "__main__":
-    print(json.dumps(asdict(measure(Task(**json.loads(sys.argv[1]))))))
+    print(json.dumps(measure(Task(**json.loads(sys.argv[1]))).as_json()))

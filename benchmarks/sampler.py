@@ -7,6 +7,7 @@ into compiled code has returned, so such calls are weighed in full by whoever ma
 
 from __future__ import annotations
 
+import linecache
 import signal
 import time
 from collections import defaultdict
@@ -14,13 +15,14 @@ from types import FrameType, TracebackType
 
 INTERVAL_S = 0.002
 
-# The first whose text is in "file:function" of a frame names its phase.
+# The first whose text is in "file:function: source line" of a frame names its phase. The
+# compiled step has no frame of its own: it is the line that calls it.
 PHASES = (
     ("/peers/hydra_season.py:decide", "engines"),
     ("/hydra/engines/", "engines"),
     ("/hydra/features/", "features"),
     ("/hydra/storage/", "store"),
-    ("/hydra/portfolio/book.py:step", "compiled step"),
+    ("/hydra/mother/mother.py:_play: events = self._book.step(", "compiled step"),
     ("/hydra/guardian/", "guardian"),
     ("/hydra/mother/desk.py:record", "journal records"),
     ("/hydra/mother/desk.py:write_tickets", "ticket rows"),
@@ -43,7 +45,7 @@ class PhaseSampler:
     def __init__(self) -> None:
         self._spent_s: defaultdict[str, float] = defaultdict(float)
         self._last_s = 0.0
-        self._known: dict[tuple[str, str], str] = {}
+        self._known: dict[tuple[str, int], str] = {}
 
     def __enter__(self) -> PhaseSampler:
         self._before = signal.signal(signal.SIGPROF, self._sample)
@@ -67,12 +69,13 @@ class PhaseSampler:
 
     def _phase(self, frame: FrameType | None) -> str:
         while frame is not None:
-            code = frame.f_code
-            key = (code.co_filename, code.co_name)
+            code, line = frame.f_code, frame.f_lineno or 0
+            key = (code.co_filename, line)
             phase = self._known.get(key)
             if phase is None:
-                where = f"{key[0]}:{key[1]}"
-                phase = next((name for text, name in PHASES if text in where), "")
+                text = linecache.getline(code.co_filename, line).strip()
+                where = f"{code.co_filename}:{code.co_name}: {text}"
+                phase = next((name for part, name in PHASES if part in where), "")
                 self._known[key] = phase
             if phase:
                 return phase

@@ -9,7 +9,7 @@ import typer
 
 from apps.cli.failures import UNSOUND, plain
 from apps.cli.options import Json
-from apps.cli.tables import Column, show_rows, whole
+from apps.cli.tables import Column, minute, show_rows, whole
 
 app = typer.Typer(no_args_is_help=True, help="Look at price files.")
 
@@ -20,20 +20,20 @@ def data() -> None:
 
 
 FACTS = (
-    Column("symbol"),
+    Column("symbol", is_key=True),
     Column("resolution"),
     Column("rows", whole),
-    Column("first"),
-    Column("last"),
+    Column("first", minute),
+    Column("last", minute),
     Column("gaps", whole),
     Column("missing_bars", whole),
     Column("duplicates", whole),
     Column("faulty_rows", whole),
-    Column("time_zone", part=2),
-    Column("real_spread", part=2),
-    Column("volume", part=2),
-    Column("decimals", part=2),
-    Column("known", part=2),
+    Column("time_zone"),
+    Column("real_spread"),
+    Column("volume"),
+    Column("decimals", part=0),
+    Column("known"),
     Column("closed_gaps", whole, 2),
     Column("off_step", whole, 0),
     Column("largest_gap", part=0),

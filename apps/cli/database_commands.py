@@ -9,7 +9,7 @@ import typer
 
 from apps.cli.failures import STORAGE, complain
 from apps.cli.options import Db, Json, Season, database_url
-from apps.cli.tables import Column, gain, money, show_rows, text
+from apps.cli.tables import Column, gain, money, prose, show_rows, text
 
 app = typer.Typer(no_args_is_help=True, help="Make, check and verify the database.")
 UNITS_PER_USD = 100_000_000
@@ -38,7 +38,7 @@ def upgrade(
 
 
 CHECK = (
-    Column("database"),
+    Column("database", prose, is_key=True),
     Column("revision"),
     Column("newest"),
     Column("current"),
@@ -77,7 +77,7 @@ def check(db: Db = None, as_json: Json = False) -> None:
 
 
 ACCOUNTS = (
-    Column("engine"),
+    Column("engine", is_key=True),
     Column("opening_usd", money),
     Column("postings_usd", gain),
     Column("closing_usd", money),

@@ -8,24 +8,24 @@ from typing import Annotated
 import typer
 
 from apps.cli.options import Db, Engine, Json, Season, database_url
-from apps.cli.tables import Column, gain, minute, money, show_rows, whole
+from apps.cli.tables import Column, gain, minute, money, prose, show_rows, whole
 
 app = typer.Typer(invoke_without_command=True, help="The guardian's days, latches, kill switch.")
 UNITS_PER_USD = 100_000_000
 
 DAYS = (
-    Column("day"),
-    Column("engine"),
+    Column("day", is_key=True),
+    Column("engine", is_key=True),
     Column("start_usd", money),
     Column("worst_usd", money),
     Column("daily_floor_usd", money),
     Column("total_floor_usd", money),
     Column("breach"),
+    Column("opened", whole),
+    Column("refused", whole),
+    Column("resized", whole),
     Column("end_usd", money, 2),
     Column("change_usd", gain, 2),
-    Column("opened", whole, 2),
-    Column("refused", whole, 2),
-    Column("resized", whole, 2),
 )
 
 
@@ -133,7 +133,7 @@ def release(
 STATUS = (
     Column("kill_switch"),
     Column("environment"),
-    Column("reason"),
+    Column("reason", prose),
     Column("changed_at", minute),
 )
 

@@ -46,6 +46,8 @@ def run(arguments: Sequence[str]) -> int:
         complain(str(error))
         return code_of(error)
     except TyperException as error:
+        if not error.format_message():
+            return USAGE  # a group without a command: its help is printed already
         asked = " ".join(("hydra", *_command_path(arguments)))
         complain(error.format_message(), hint=f"{asked} --help lists what there is")
         return USAGE

@@ -24,7 +24,7 @@ from apps.cli.live import Lines, Screen, Silence, View
 from apps.cli.options import database_url
 from apps.cli.season import Request, Season, build_season, request_of
 from apps.cli.standings import COLUMNS, remarks, standing_rows
-from apps.cli.tables import make_console, print_json, tables_of
+from apps.cli.tables import make_console, print_json, print_tables
 from hydra.clock import monotonic_ns
 from hydra.errors import ConfigError
 from hydra.mother.mother import Mother
@@ -37,7 +37,8 @@ from hydra.tournament.ranking import Standing
 from hydra.tournament.season import SeasonRow
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-LIVE_COMMIT_MS = 100  # so often a watched season is drawn
+WATCHED_COMMIT_MS = 20  # of a short season, so that it is seen to run
+SHORT_CYCLES = 20_000
 _PATHS = ("bars", "instruments", "profiles")
 
 
@@ -112,8 +113,9 @@ def _season(asked: Playing, settings: Settings, url: str, stored: SeasonRow | No
 
 def _run(asked: Playing, url: str, season: Season) -> None:
     console = make_console()
-    watched = console.is_terminal and not asked.quiet and not asked.as_json
-    plan = replace(season.plan, commit_ms=LIVE_COMMIT_MS) if watched else season.plan
+    shown = not asked.quiet and not asked.as_json
+    is_short = season.feed.cycles <= SHORT_CYCLES
+    plan = replace(season.plan, commit_ms=WATCHED_COMMIT_MS) if shown and is_short else season.plan
     view: View = Silence()
     with open_season(url, season.row, resume=asked.resume) as store:
         mother = Mother(
@@ -123,20 +125,14 @@ def _run(asked: Playing, url: str, season: Season) -> None:
             store=store,
             on_commit=lambda cycle, now_ns: view.update(cycle, now_ns),
         )
-        if not asked.quiet and not asked.as_json:
-            view = _view(console, season, mother.places, watched=watched)
+        if shown:
+            view = _view(console, season, mother.places)
         with view:
             asyncio.run(mother.run(season.feed.chunks()))
 
 
-def _view(
-    console: Console,
-    season: Season,
-    places: Callable[[], Sequence[Standing]],
-    *,
-    watched: bool,
-) -> View:
-    if not watched:
+def _view(console: Console, season: Season, places: Callable[[], Sequence[Standing]]) -> View:
+    if not console.is_terminal:
         return Lines(season.feed.cycles, places)
     return Screen(
         console,
@@ -181,8 +177,7 @@ def _show_end(
         title = f"{name}: {summary.season.profile}, {summary.cycle:,} cycles"
         if elapsed_s is not None:
             title += f" in {elapsed_s:.1f} s"
-        for table in tables_of(rows, COLUMNS, width=console.width, title=title):
-            console.print(table)
+        print_tables(console, rows, COLUMNS, title)
         for remark in remarks(rows):
             console.print(Text(plain(remark), style="yellow"))
         _print_ways_on(console, asked, url, name, path, summary.digest, rows)

@@ -16,6 +16,7 @@ from apps.cli.tables import (
     minute,
     money,
     percent,
+    prose,
     ratio,
     share,
     show_rows,
@@ -58,26 +59,26 @@ def standings(season: Season = None, db: Db = None, as_json: Json = False) -> No
 
 
 TRADES = (
-    Column("trade_id", whole),
+    Column("trade_id", whole, is_key=True),
     Column("timestamp", minute),
-    Column("engine"),
+    Column("engine", is_key=True),
     Column("asset"),
     Column("direction"),
     Column("status"),
     Column("pnl_percent", percent),
     Column("outcome", part=0),
-    Column("lots", part=2),
-    Column("entry_price", part=2),
-    Column("exit_price", part=2),
+    Column("lots"),
+    Column("entry_price"),
+    Column("exit_price"),
     Column("stop_price", part=0),
     Column("target_price", part=0),
-    Column("pnl_usd", gain, 2),
+    Column("pnl_usd", gain),
     Column("gross_usd", gain, 0),
-    Column("costs_usd", money, 2),
+    Column("costs_usd", money),
     Column("commission_usd", money, 0),
     Column("swap_usd", money, 0),
     Column("spread_usd", money, 0),
-    Column("exit_reason", part=2),
+    Column("exit_reason"),
     Column("closed_at", minute, 0),
     Column("confidence", ratio, 0),
     Column("thesis", part=0),
@@ -144,11 +145,11 @@ def trade_row(row: TicketRow) -> dict[str, object]:
 
 
 DECISIONS = (
-    Column("seq", whole),
+    Column("seq", whole, is_key=True),
     Column("timestamp", minute),
     Column("engine"),
     Column("kind"),
-    Column("what"),
+    Column("what", prose),
     Column("cycle", whole, 0),
     Column("amount_usd", gain, 0),
     Column("body", part=0),
@@ -256,7 +257,16 @@ def summary_of(kind: str, body: dict[str, object]) -> str:
     for name in ("text", "reason", "rule"):
         if body.get(name):
             return str(body[name])
-    return ", ".join(f"{name} {value}" for name, value in body.items())
+    return ", ".join(_figure(name, value) for name, value in body.items() if name != "engine")
+
+
+def _figure(name: str, value: object) -> str:
+    """A value of a record, in units for people."""
+    if name.endswith("_units") and isinstance(value, int):
+        return f"{name.removesuffix('_units')} {money(value / UNITS_PER_USD)}"
+    if name.endswith("_ns") and isinstance(value, int):
+        return f"{name.removesuffix('_ns')} {_time(value)}"
+    return f"{name} {value}".replace("_", " ") if not isinstance(value, dict | list) else name
 
 
 def _wish(intent: dict[str, object]) -> str:
@@ -269,13 +279,13 @@ def _wish(intent: dict[str, object]) -> str:
 
 
 EQUITY = (
-    Column("timestamp", minute),
-    Column("engine"),
+    Column("timestamp", minute, is_key=True),
+    Column("engine", is_key=True),
     Column("equity_usd", money),
     Column("balance_usd", money),
     Column("return_frac", change),
     Column("shadow_usd", money),
-    Column("weight_frac", share),
+    Column("weight_frac", share, 2),
 )
 
 
@@ -336,13 +346,13 @@ def equity(
 
 
 ENGINES = (
-    Column("engine"),
+    Column("engine", is_key=True),
     Column("state"),
-    Column("title"),
-    Column("params", part=2),
+    Column("title", prose),
+    Column("reason", prose, 2),
+    Column("params", prose),
     Column("reference", part=0),
     Column("since", minute, 0),
-    Column("reason", part=2),
 )
 
 
@@ -406,15 +416,15 @@ def _params(params: dict[str, object]) -> str:
 
 
 SEASONS = (
-    Column("season"),
+    Column("season", is_key=True),
     Column("current"),
     Column("state"),
     Column("profile"),
     Column("mode", part=2),
-    Column("seed", text, 2),
+    Column("seed", text),
     Column("cycles", whole),
     Column("until", minute),
-    Column("digest", part=1),
+    Column("digest"),
     Column("opening_usd", money, 0),
     Column("records", whole, 2),
     Column("started_at", minute, 2),
@@ -439,26 +449,25 @@ def seasons(db: Db = None, as_json: Json = False) -> None:
 
     with reading(database_url(db)) as connection:
         found = queries.seasons(connection)
-    rows: list[dict[str, object]] = []
-    for one in found:
-        rows.append(
-            {
-                "season": one.season.name,
-                "current": one.is_current,
-                "state": one.state,
-                "profile": one.season.profile,
-                "mode": one.season.mode,
-                "seed": one.season.seed,
-                "cycles": max(0, one.cycle),
-                "until": _time(one.at_ns or None),
-                "digest": one.digest,
-                "opening_usd": _usd(one.season.initial_units),
-                "records": one.journal_count,
-                "started_at": _time(one.created_ns),
-                "finished_at": _time(one.finished_ns),
-                "files": [{"file": name, "sha256": digest} for name, digest in one.season.inputs],
-            }
-        )
+    rows: list[dict[str, object]] = [
+        {
+            "season": one.season.name,
+            "current": one.is_current,
+            "state": one.state,
+            "profile": one.season.profile,
+            "mode": one.season.mode,
+            "seed": one.season.seed,
+            "cycles": max(0, one.cycle),
+            "until": _time(one.at_ns or None),
+            "digest": one.digest,
+            "opening_usd": _usd(one.season.initial_units),
+            "records": one.journal_count,
+            "started_at": _time(one.created_ns),
+            "finished_at": _time(one.finished_ns),
+            "files": [{"file": name, "sha256": digest} for name, digest in one.season.inputs],
+        }
+        for one in found
+    ]
     show_rows(
         rows,
         SEASONS,

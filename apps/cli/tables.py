@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 NOTHING = "–"
-PIPE_WIDTH = 160  # columns of a table that goes to a file or another program
-_UNITS = ("_usd", "_frac", "_percent", "_ms", "_s", "_bars")
+PIPE_WIDTH = 220  # columns of a table that goes to a file or another program
+_UNITS = ("_usd", "_frac", "_percentile", "_percent")  # said by the cells of a column
+_ROOMY = 100  # columns of a terminal from which tables are set wider
+_PROSE_WIDTH = 30
 
 Row = Mapping[str, object]
 
@@ -81,14 +83,20 @@ def _signed(shown: str) -> str:
     return shown.replace("-", "−")
 
 
+def prose(value: object) -> str:
+    """Text that may be broken into lines."""
+    return text(value)
+
+
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column. `part` 0 leaves it to the JSON, 2 moves it to a second table where the
-    terminal is narrow (the first column stands in both)."""
+    """One column. `part` 0 leaves it to the JSON; 2 shows it only where there is room and
+    something in it. Keys name the row, and stand in each table that it is broken into."""
 
     name: str
     show: Callable[[object], str] = text
     part: int = 1
+    is_key: bool = False
 
     @property
     def heading(self) -> str:
@@ -97,7 +105,7 @@ class Column:
 
     @property
     def is_text(self) -> bool:
-        return self.show in (text, minute)
+        return self.show in (text, minute, prose)
 
     def cell(self, row: Row) -> str:
         value = row.get(self.name)
@@ -114,8 +122,17 @@ def show_rows(
         print(empty, file=sys.stderr)
     else:
         console = make_console()
-        for table in tables_of(rows, columns, width=console.width, title=title):
-            console.print(table)
+        print_tables(console, rows, columns, title)
+
+
+def print_tables(
+    console: Console, rows: Sequence[Row], columns: Sequence[Column], title: str
+) -> None:
+    """Print as many tables as the console's width asks for, a line between them."""
+    for i, table in enumerate(tables_of(rows, columns, width=console.width, title=title)):
+        if i:
+            console.print()
+        console.print(table)
 
 
 def print_json(objects: Sequence[Mapping[str, object]]) -> None:
@@ -137,26 +154,47 @@ def make_console() -> Console:
 def tables_of(
     rows: Sequence[Row], columns: Sequence[Column], *, width: int, title: str
 ) -> list[Table]:
-    """One table where all columns fit, else two."""
-    shown = [column for column in columns if column.part]
-    if _needs(rows, shown) <= width:
-        return [_table(rows, shown, title)]
-    first = [column for column in shown if column.part == 1]
-    second = [column for column in shown if column.part == 2]
-    if not second:
-        return [_table(rows, first, title)]
-    key = next(column for column in first if column.is_text)
-    return [_table(rows, first, title), _table(rows, [key, *second], "")]
+    """One table where all columns fit into `width`, else several, each with the keys."""
+    gap = 2 if width >= _ROOMY else 1
+    shown = [
+        column
+        for column in columns
+        if column.part == 1 or (column.part == 2 and any(row.get(column.name) for row in rows))
+    ]
+    keys = [column for column in shown if column.is_key]
+    groups: list[list[Column]] = [[]]
+    left = width
+    for column in shown:
+        need = _need(rows, column) + gap
+        if need - gap > left and groups[-1]:
+            if column.part == 2:
+                continue
+            groups.append(list(keys))
+            left = width - sum(_need(rows, key) + gap for key in keys)
+        groups[-1].append(column)
+        left -= need
+    return [_table(rows, group, title if not i else "", gap) for i, group in enumerate(groups)]
 
 
-def _needs(rows: Sequence[Row], columns: Sequence[Column]) -> int:
-    """Characters that the rows take with two spaces between columns."""
-    return sum(
-        2 + max(len(column.heading), *(len(column.cell(row)) for row in rows)) for column in columns
-    )
+def _need(rows: Sequence[Row], column: Column) -> int:
+    """The least characters that a column takes."""
+    cells = max(len(column.cell(row)) for row in rows)
+    if _wraps(rows, column):
+        cells = min(cells, _PROSE_WIDTH)
+    return max(cells, *(len(word) for word in column.heading.split()))
 
 
-def _table(rows: Sequence[Row], columns: Sequence[Column], title: str) -> Table:
+def _wraps(rows: Sequence[Row], column: Column) -> bool:
+    if column.show is prose:
+        return True
+    return column.show is text and column.name == "engine" and _longest(rows, column) > _PROSE_WIDTH
+
+
+def _longest(rows: Sequence[Row], column: Column) -> int:
+    return max(len(column.cell(row)) for row in rows)
+
+
+def _table(rows: Sequence[Row], columns: Sequence[Column], title: str, gap: int) -> Table:
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -166,16 +204,23 @@ def _table(rows: Sequence[Row], columns: Sequence[Column], title: str) -> Table:
         title_justify="left",
         title_style="bold",
         box=box.SIMPLE_HEAD,
+        show_edge=False,
         pad_edge=False,
-        padding=(0, 1, 0, 0),
+        padding=(0, gap - 1, 0, 0),
         header_style="dim",
     )
     for column in columns:
+        wraps = _wraps(rows, column)
+        heading = column.heading
+        if len(heading) > _need(rows, column):
+            heading = "\n".join(heading.split())
         table.add_column(
-            column.heading,
+            heading,
             justify="left" if column.is_text else "right",
+            vertical="bottom" if not any(_wraps(rows, one) for one in columns) else "top",
             overflow="fold",
-            no_wrap=not column.is_text,
+            no_wrap=not wraps,
+            min_width=None if wraps else _need(rows, column),
         )
     for row in rows:
         table.add_row(*(Text(cell, style=_style(cell)) for cell in (c.cell(row) for c in columns)))

@@ -496,9 +496,4 @@ class Mother:
     def _luck_market(self) -> LuckMarket | None:
         if self._plan.luck_traders == 0:
             return None
-        closes = []
-        for recorder in self._recorders:
-            if recorder is not None:
-                bid, ask = recorder.closes()
-                closes.append((bid, ask))
-        return LuckMarket(closes)
+        return LuckMarket([one.closes() for one in self._recorders if one is not None])

@@ -218,8 +218,13 @@ def step_cycle(
                         n = ticket_step(accounts[a], ticket, terms[symbol], bar, a, slot, events, n)
     for a in range(accounts.shape[0]):
         account = accounts[a]
-        # A flat account's equity is its balance; only what moved is judged.
-        if account.live > 0 or account.equity != account.balance or account.adjust != 0:
+        # A flat account's equity is its balance; only what moved is judged. A ticket closed at
+        # the very price of the last mark moves nothing but a floor that trails the balance.
+        moved = account.live > 0 or account.equity != account.balance or account.adjust != 0
+        if not moved and account.trail == TRAIL_BALANCE:
+            top = min(account.balance - account.trail_distance, account.trail_lock)
+            moved = account.total_floor < top
+        if moved:
             n = judge_account(accounts, tickets, terms, bars, marks, a, now_ns, events, n)
     for row in range(first, last):
         if bars[row].symbol >= 0:

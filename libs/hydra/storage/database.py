@@ -114,13 +114,13 @@ def _sqlite_engine(path: Path, *, writes: bool, durable: bool) -> Engine:
         # The driver's own transactions leave out DDL and reads: Hydra begins them itself.
         connection.isolation_level = None
         for pragma in (
-            f"page_size={_PAGE_SIZE_BYTES}",  # counts only for a new file
-            "journal_mode=WAL",
-            f"synchronous={synchronous}",
-            "foreign_keys=ON",
-            f"wal_autocheckpoint={_CHECKPOINT_PAGES}",
+            f"PRAGMA page_size={_PAGE_SIZE_BYTES}",  # counts only for a new file
+            "PRAGMA journal_mode=WAL",
+            f"PRAGMA synchronous={synchronous}",
+            "PRAGMA foreign_keys=ON",
+            f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}",
         ):
-            connection.execute(f"PRAGMA {pragma}").close()
+            connection.execute(pragma).close()
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:

@@ -69,8 +69,11 @@ class PostgresLock:
         """Raises StorageError when another writer holds it."""
         try:
             with connection.begin():
-                connection.execute(text(f"SET LOCAL lock_timeout = '{_POSTGRES_WAIT}'"))
-                connection.execute(text(f"SELECT pg_advisory_lock({_POSTGRES_CLASS}, {season_id})"))
+                # Of this transaction only, as SET LOCAL, which takes no parameters.
+                wait = text("SELECT set_config('lock_timeout', :wait, true)")
+                connection.execute(wait, {"wait": _POSTGRES_WAIT})
+                lock = text("SELECT pg_advisory_lock(:kind, :season)")
+                connection.execute(lock, {"kind": _POSTGRES_CLASS, "season": season_id})
         except OperationalError as error:
             raise _busy(season, "another session of this server") from error
 

@@ -85,7 +85,8 @@ def _state(connection: Connection, where: str) -> SchemaState:
 def _serialise(connection: Connection) -> None:
     """Two programs that start at once must not both make the tables (SQLite: its write lock)."""
     if connection.dialect.name == "postgresql":
-        connection.execute(text(f"SELECT pg_advisory_xact_lock({_UPGRADE_LOCK})"))
+        lock = text("SELECT pg_advisory_xact_lock(:key)")
+        connection.execute(lock, {"key": _UPGRADE_LOCK})
 
 
 def _migrations_folder() -> Path:
