@@ -188,5 +188,5 @@ def test_an_account_never_feels_its_shadow() -> None:
     played = play_bars([table], {"e": ScriptedEngine(script)}, profile=SMALL, on_cycle=note)
 
     bought = played.tickets[-1]
-    assert bought.pnl_units == 5 * 3 * USD
+    assert bought.pnl_units == 5 * 5 * USD
     assert balances[-1] == 25_000 * USD + sum(t.pnl_units or 0 for t in played.tickets)
