@@ -1,73 +1,85 @@
 # Hydra: `make` lists the targets.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
+MAKEFLAGS += --no-print-directory
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/pip --disable-pip-version-check install --quiet -c constraints.txt
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
 PARTS := pyproject.toml constraints.txt
+SMOKE_DB := sqlite:///$(CURDIR)/data/hydra/smoke.db
 
-
-.PHONY: help setup run fmt lint test unit smoke nightly bench clean
+.PHONY: help setup run fmt lint test unit smoke nightly bench up down clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(BIN)/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "Hydra needs Python 3.11 or newer; set PYTHON=/path/to/python3.11" >&2; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+	  { echo "Hydra needs Python 3.11 or newer: install it, or say make PYTHON=/path/to/python3.11" >&2; exit 2; }
 	@echo "making $(VENV)"
-	@$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+	  echo "this Python cannot make environments; on Debian and Ubuntu: apt install python3-venv" >&2; exit 2; }
 
-$(VENV)/.core: $(BIN)/python $(PARTS)
-	@echo "installing Hydra (half a minute, once)"
+$(VENV)/.hydra-core: $(PARTS) | $(BIN)/python
+	@echo "installing Hydra (once; half a minute with a fast line)"
 	@$(PIP) -e .
 	@echo "compiling the kernels (once)"
 	@$(BIN)/python -m hydra.warm
 	@touch $@
 
-$(VENV)/.dev: $(VENV)/.core
+$(VENV)/.hydra-dev: $(VENV)/.hydra-core
 	@echo "installing what tests and checks need (once)"
 	@$(PIP) -e '.[dev]'
 	@touch $@
 
-$(VENV)/.bench: $(VENV)/.dev
+$(VENV)/.hydra-bench: $(VENV)/.hydra-dev
 	@echo "installing the peers of the benchmarks (once)"
 	@$(PIP) -e '.[bench]'
 	@touch $@
 
-setup: $(VENV)/.dev  ## make .venv with everything for development
+setup: $(VENV)/.hydra-dev  ## make .venv with everything for development
 
-run: $(VENV)/.core  ## play one season on the embedded real prices
-	@$(BIN)/hydra replay --bars data/sample/crypto_4h.csv
+run: $(VENV)/.hydra-core  ## play one season on the embedded real prices
+	@$(BIN)/hydra replay --bars data/sample/crypto_4h.csv --profile ftmo-2step
 
-fmt: $(VENV)/.dev  ## format the sources
+fmt: $(VENV)/.hydra-dev  ## format the sources
 	@$(BIN)/ruff check --quiet --fix-only .
 	@$(BIN)/ruff format --quiet .
 
-lint: $(VENV)/.dev  ## ruff and mypy
-	@$(BIN)/ruff check .
+lint: $(VENV)/.hydra-dev  ## ruff and mypy
+	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --check --quiet .
-	@$(BIN)/mypy
+	@$(BIN)/mypy --no-error-summary
 
-test: $(VENV)/.dev  ## all tests but the nightly ones
+test: $(VENV)/.hydra-dev  ## all tests but the nightly ones
 	@$(BIN)/pytest -m "not nightly"
 
-unit: $(VENV)/.dev  ## unit and property tests only
+unit: $(VENV)/.hydra-dev  ## unit and property tests only
 	@$(BIN)/pytest tests/unit tests/property -m "not nightly and not slow"
 
-smoke: $(VENV)/.core  ## a longer season over all sample data, within five minutes
-	@timeout 300 $(BIN)/hydra replay --quiet --bars data/sample/crypto_4h.csv --db sqlite:///$(CURDIR)/data/hydra/smoke.db
-	@timeout 300 $(BIN)/hydra replay --quiet --bars data/sample/eurusd_1h.csv --db sqlite:///$(CURDIR)/data/hydra/smoke.db
-	@$(BIN)/hydra db verify --db sqlite:///$(CURDIR)/data/hydra/smoke.db
+smoke: $(VENV)/.hydra-core  ## a season over all sample data, verified, within five minutes
+	@rm -f data/hydra/smoke.db*
+	@timeout 300 $(BIN)/hydra replay --quiet --season smoke --db $(SMOKE_DB) \
+	  --bars data/sample/crypto_4h.csv --bars data/sample/eurusd_1h.csv
+	@$(BIN)/hydra db verify --db $(SMOKE_DB)
 
-nightly: $(VENV)/.dev  ## the tests that take long
+nightly: $(VENV)/.hydra-dev  ## the tests that take long
 	@$(BIN)/pytest -m nightly
 
-bench: $(VENV)/.bench  ## measure Hydra beside its peers (tens of minutes)
+bench: $(VENV)/.hydra-bench  ## measure Hydra beside its peers (tens of minutes)
 	@$(BIN)/python -m benchmarks
 
-clean:  ## remove the environment and all caches, keep data/hydra
+up:  ## start a PostgreSQL for --db (docker compose)
+	@docker compose version >/dev/null 2>&1 || \
+	  { echo "make up needs docker with its compose plugin; SQLite needs neither" >&2; exit 2; }
+	@docker compose up --detach --wait
+	@echo "export HYDRA_DB_URL=postgresql://hydra:hydra@127.0.0.1:5432/hydra"
+
+down:  ## stop that PostgreSQL; its data stays
+	@docker compose down
+
+clean:  ## remove the environment and all caches; keep data/hydra
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -56,6 +56,9 @@ def run(arguments: Sequence[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         complain("interrupted")
         return INTERRUPTED
+    except SystemExit as ended:
+        # Typer's own answer to a pipe that was closed is 1.
+        return PIPE_CLOSED if ended.code == 1 else int(ended.code or 0)
     except BrokenPipeError:
         # Whoever read us (head, less) has seen enough; nothing more can be written.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -54,7 +55,8 @@ def write_report(connection: Connection, season: str, path: Path) -> Path:
         partial.write_text(page, encoding="utf-8")
         partial.replace(path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
         raise ConfigError(f"the report cannot be written to {path}: {error.strerror}") from error
     return path
 
@@ -114,7 +116,15 @@ def _gather(connection: Connection, season: str | None) -> dict[str, object]:
     days = queries.guardian_days(connection, name)
     latches = queries.latches(connection, name)
     engines = queries.engines(connection, name)
-    order = [str(row["engine"]) for row in rows] or [row.engine for row in engines]
+    order = list(
+        dict.fromkeys(
+            [
+                *(str(row["engine"]) for row in rows),
+                *(row.engine for row in engines),
+                *(point.engine for point in points),
+            ]
+        )
+    )
     competitors = [str(row["engine"]) for row in rows if row["rank"] is not None]
     charts = _charts(points, order, opening, _level_floor(days, opening))
     return {

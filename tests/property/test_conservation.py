@@ -110,9 +110,9 @@ class Monkey:
                 lots = dice.choice((None, ticket.lots / 3, ticket.lots * 2))
                 return Close(ticket=ticket.id, lots=lots)
             near = view.instrument.ticks(view.close * (1 + dice.gauss(0, 0.02)))
-            price = view.instrument.price(max(1, near))
+            level = view.instrument.price(max(1, near))
             return dice.choice(
-                (Amend(ticket=ticket.id, stop=price), Amend(ticket=ticket.id, target=price))
+                (Amend(ticket=ticket.id, stop=level), Amend(ticket=ticket.id, target=level))
             )
         side = dice.choice((Side.BUY, Side.SELL))
         order = dice.choice(tuple(OrderType))
@@ -272,7 +272,8 @@ def a_bar(draw: st.DrawFn) -> np.void:
     for name, price in (("open", first), ("high", high), ("low", low), ("close", last)):
         bar[f"bid_{name}"] = price
         bar[f"ask_{name}"] = price + draw(st.shared(st.integers(0, 9), key="spread"))
-    return bar[0]
+    made: np.void = bar[0]
+    return made
 
 
 sides = st.sampled_from((1, -1))

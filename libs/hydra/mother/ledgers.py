@@ -183,7 +183,7 @@ class Account:
         return np.frombuffer(self._closed, TRADE) if self._closed else np.zeros(0, TRADE)
 
     def move_stop(self, ticket: LiveTicket, stop_ticks: int) -> None:
-        """A new stop is on its way; until the market has it, the old one is the one to be hit."""
+        """A new stop is on its way; in a bar that it reaches too late the old one is still hit."""
         ticket.old_stop_ticks = ticket.old_stop_ticks or ticket.stop_ticks
         ticket.stop_ticks = stop_ticks
         self.amending = True
@@ -197,12 +197,12 @@ class Account:
         if not self.amending:
             return self.tickets
         self.amending = False
-        rows = self.book.tickets[self.index]
+        rows, marks = self.book.tickets[self.index], self.book.marks
         tickets = []
         for ticket in self.live.values():
             seen = ticket.shown or ticket.seen()
-            if ticket.old_stop_ticks and not rows[ticket.slot]["amend_arrives_ns"]:
-                ticket.old_stop_ticks = 0
+            if rows[ticket.slot]["amend_arrives_ns"] <= marks[ticket.symbol]["at_ns"]:
+                ticket.old_stop_ticks = 0  # every bar to come opens with the new one
             if ticket.old_stop_ticks:
                 self.amending = True
                 if ticket.intent.side * (ticket.stop_ticks - ticket.old_stop_ticks) > 0:
