@@ -99,7 +99,7 @@ PEER_COLUMNS = (
 
 
 def peer_rows(r: Results, found: dict[str, Measurement]) -> Rows:
-    """One line a program; `Hydra is` says how many times its rate Hydra's is."""
+    """One line a program; `Hydra is` says how many times its rate that of the first line is."""
     rows: Rows = []
     for peer, title in TITLES.items():
         if peer in r.absent:
@@ -114,7 +114,7 @@ def peer_rows(r: Results, found: dict[str, Measurement]) -> Rows:
                     of if played < m.task.engines else str(m.task.engines),
                     f"{min(m.cpu_s):.2f}",
                     f"{m.rate:,.0f}",
-                    "" if peer == HYDRA else f"{found[HYDRA].rate / m.rate:.1f}×",
+                    "" if peer in (HYDRA, SLEEPING) else f"{found[HYDRA].rate / m.rate:.1f}×",
                     f"{m.trades:,}",
                     f"{m.pnl_usd:,.0f}",
                     f"{m.peak_mb:.0f}",

@@ -1,8 +1,9 @@
 """nautilus_trader: one backtest an engine, since strategies of one backtest share an account.
 
 Its indicators are compiled and updated bar by bar; logging is off, and neither its risk engine
-nor its reports take part. It has no wheel for every Python, so it may live in an environment
-of its own (`--python nautilus=…/bin/python`).
+nor its reports take part. The account is a hedging one: on a netting account it copies the
+position at every turn, and gets slower the longer it plays. It asks for older packages than
+Hydra, so it lives in an environment of its own (`--python nautilus=…/bin/python`).
 """
 
 from __future__ import annotations
@@ -17,10 +18,13 @@ from nautilus_trader.config import LoggingConfig, RiskEngineConfig, StrategyConf
 from nautilus_trader.indicators import ExponentialMovingAverage
 from nautilus_trader.model.currencies import BTC, USD
 from nautilus_trader.model.data import Bar, BarType
-from nautilus_trader.model.enums import AccountType, OmsType, OrderSide
+from nautilus_trader.model.enums import AccountType, OmsType, OrderSide, PositionSide
+from nautilus_trader.model.events import PositionOpened
 from nautilus_trader.model.identifiers import InstrumentId, Symbol, Venue
 from nautilus_trader.model.instruments import CurrencyPair
 from nautilus_trader.model.objects import Money, Price, Quantity
+from nautilus_trader.model.orders import Order
+from nautilus_trader.model.position import Position
 from nautilus_trader.persistence.wranglers import BarDataWrangler
 from nautilus_trader.trading.strategy import Strategy
 
@@ -63,6 +67,9 @@ class EmaCross(Strategy):  # type: ignore[misc]
         self.slow_line = ExponentialMovingAverage(config.slow)
         self.above: bool | None = None
         self.size = PAIR.make_qty(COINS)
+        self.stop_price: Price | None = None
+        self.guard: Order | None = None
+        self.held: Position | None = None
 
     def on_start(self) -> None:
         self.register_indicator_for_bars(BARS, self.fast_line)
@@ -78,20 +85,26 @@ class EmaCross(Strategy):  # type: ignore[misc]
         was, self.above = self.above, above
         if was is None:
             return
-        self.cancel_all_orders(ID)
-        self.close_all_positions(ID)
+        if self.guard is not None and self.guard.is_open:
+            self.cancel_order(self.guard)
+        if self.held is not None and self.held.is_open:
+            self.close_position(self.held)
         side = OrderSide.BUY if above else OrderSide.SELL
         away = 1 - STOP_FRAC if above else 1 + STOP_FRAC
+        self.stop_price = PAIR.make_price(bar.close.as_double() * away)
         self.submit_order(self.order_factory.market(ID, side, self.size))
-        self.submit_order(
-            self.order_factory.stop_market(
-                ID,
-                OrderSide.SELL if above else OrderSide.BUY,
-                self.size,
-                PAIR.make_price(bar.close.as_double() * away),
-                reduce_only=True,
-            )
+
+    def on_position_opened(self, event: PositionOpened) -> None:
+        """Attach the stop: it can name its position only now."""
+        self.held = self.cache.position(event.position_id)
+        self.guard = self.order_factory.stop_market(
+            ID,
+            OrderSide.SELL if event.side == PositionSide.LONG else OrderSide.BUY,
+            self.size,
+            self.stop_price,
+            reduce_only=True,
         )
+        self.submit_order(self.guard, position_id=event.position_id)
 
 
 def version() -> str:
@@ -121,7 +134,7 @@ def prepare(workload: Workload) -> Run:
             )
             engine.add_venue(
                 venue=VENUE,
-                oms_type=OmsType.NETTING,
+                oms_type=OmsType.HEDGING,
                 account_type=AccountType.MARGIN,
                 base_currency=USD,
                 starting_balances=[Money(CASH, USD)],
@@ -131,7 +144,7 @@ def prepare(workload: Workload) -> Run:
             engine.add_data(data, sort=False)
             engine.add_strategy(EmaCross(EmaCrossConfig(fast=fast, slow=slow)))
             engine.run()
-            closed = [*engine.cache.position_snapshots(), *engine.cache.positions_closed()]
+            closed = engine.cache.positions_closed()
             trades += len(closed)
             pnl += sum(position.realized_pnl.as_double() for position in closed)
             engine.dispose()

@@ -369,7 +369,7 @@ def test_an_altered_balance_does_not_verify(home: Path, capsys: pytest.CaptureFi
     ("sent", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)]
 )
 def test_an_interrupted_season_goes_on_from_any_folder(
-    sent: signal.Signals, code: int, home: Path, tmp_path: Path
+    sent: signal.Signals, code: int, home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = [sys.executable, "-m", "apps.cli.main", "replay"]
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'libs'}"}
@@ -398,7 +398,7 @@ def test_an_interrupted_season_goes_on_from_any_folder(
         assert "replay --resume --season broken" in said
     assert "Traceback" not in said
 
-    assert run(["replay", "--resume", "--quiet"]) == 0
+    assert run(["replay", "--resume", "--quiet"]) == 0, capsys.readouterr().err
     assert run(["replay", *bars, "--season", "whole", "--quiet"]) == 0
 
     with sqlite3.connect(database) as connection:

@@ -44,6 +44,7 @@ class FakeMarket:
     )
     correlations: dict[frozenset[str], float | None] = field(default_factory=dict)
     max_age_s: int = 180
+    slip_ticks: int = 0  # of any order
 
     def instrument(self, symbol: str) -> Instrument | None:
         return self.instruments.get(symbol)
@@ -53,6 +54,9 @@ class FakeMarket:
 
     def max_quote_age_ns(self, symbol: str) -> int:
         return self.max_age_s * NS_PER_S
+
+    def slippage_ticks(self, symbol: str, steps: int) -> int:
+        return self.slip_ticks
 
     def correlation(self, a: str, b: str) -> float | None:
         return self.correlations.get(frozenset((a, b)))

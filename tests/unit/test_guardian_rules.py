@@ -700,3 +700,13 @@ def test_an_instrument_that_is_no_longer_traded_is_named() -> None:
 
     for intent in (Close(ticket=1), Amend(ticket=1, stop=Decimal(1995))):
         assert refusal(intent, an_account(a_ticket()), market).rule == "instrument"
+
+
+def test_a_size_that_would_slip_further_than_the_allowance_is_made_smaller() -> None:
+    as_usual = approval(buy())
+    smaller = approval(buy(), market=FakeMarket(slip_ticks=500))  # 5.00 of a stop 9.80 away
+
+    assert smaller.steps < as_usual.steps
+    assert smaller.risk_units is not None
+    assert as_usual.risk_units is not None
+    assert smaller.risk_units <= usd(1_000) * 1.25  # from the worst entry, a quarter further

@@ -7,6 +7,7 @@ from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -121,7 +122,7 @@ def test_its_tickets_are_closed_at_the_next_bar() -> None:
     (benched,) = season.records("bad", "benched")
     (closed,) = season.records("bad", "closed")
     assert closed.cycle == benched.cycle + 1
-    assert closed.body["reason"] == "benched"
+    assert closed.body["reason"] == "bench"
     assert season.account("bad").tickets == ()
 
 
@@ -142,12 +143,13 @@ def test_an_order_that_still_works_is_cancelled() -> None:
 
 def test_what_it_wished_for_elsewhere_in_the_cycle_that_benched_it_is_not_done() -> None:
     def fails_on_the_second_symbol(view: View, asked: int) -> Sequence[Intent]:
-        if view.symbol == "SOL-USD":
+        if asked in (4, 6):
+            assert view.symbol == "SOL-USD"
             raise RuntimeError
         return [view.buy(stop=view.close * 0.5, lots=Decimal("0.01"))] if asked == 5 else []
 
     tables = [walk(symbol="BTC-USD"), walk(symbol="SOL-USD", seed=4)]
-    season = play(Doing(fails_on_the_second_symbol), tables, failures_to_bench=3)
+    season = play(Doing(fails_on_the_second_symbol), tables, failures_to_bench=2)
 
     (benched,) = season.records("bad", "benched")
     assert benched.cycle == 3  # in which it was asked for the fifth and the sixth time
@@ -292,7 +294,11 @@ OPENS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("what", OPENS)
 def test_nonsense_in_an_open_harms_no_one_else(what: str, mode: str) -> None:
     def ask(view: View, asked: int) -> Sequence[Intent]:
-        terms = {"symbol": view.symbol, "side": Side.BUY, "stop": Decimal(50)} | OPENS[what]
+        terms: dict[str, Any] = {
+            "symbol": view.symbol,
+            "side": Side.BUY,
+            "stop": Decimal(50),
+        } | OPENS[what]
         return [Open(**terms)] if 3 < asked < 10 else []
 
     season = play(Doing(ask), [walk(30)], mode=mode)
@@ -301,11 +307,22 @@ def test_nonsense_in_an_open_harms_no_one_else(what: str, mode: str) -> None:
     answers = season.records("bad", "refused") + season.records("bad", "approved")
     assert answers or failures(season)
     if mode == "independent":
-        assert of_others(season) == without_ticket_numbers(of_others(play(Flat(), [walk(30)])))
+        untouched = play(Flat(), [walk(30)])
+        assert without_ticket_numbers(of_others(season)) == without_ticket_numbers(
+            of_others(untouched)
+        )
 
 
-def without_ticket_numbers(records: list[tuple[object, ...]]) -> list[tuple[object, ...]]:
-    return records
+def without_ticket_numbers(records: list[tuple[object, ...]]) -> list[object]:
+    """Tickets are numbered through all accounts: another engine's shift the numbers."""
+
+    def plain(body: str) -> object:
+        facts = msgspec.json.decode(body)
+        facts.pop("ticket", None)
+        facts.get("intent", {}).pop("ticket", None)
+        return facts
+
+    return [(*record[:-1], plain(str(record[-1]))) for record in records]
 
 
 @pytest.mark.parametrize(
@@ -371,10 +388,8 @@ def test_a_ticket_is_not_closed_by_nonsense(lots: Any) -> None:
     season = play(Doing(closes), [walk(20)])
 
     (ticket,) = season.tickets_of("bad")
-    if lots == Decimal("1E+60"):  # more than there is: all of it
-        assert ticket.exit_reason == "engine"
-    else:
-        assert season.records("bad", "refused") or failures(season)
+    assert ticket.exit_reason in ("season end", "bench")
+    assert season.records("bad", "refused") or failures(season)
 
 
 def test_another_engines_ticket_is_out_of_reach() -> None:
@@ -388,13 +403,13 @@ def test_another_engines_ticket_is_out_of_reach() -> None:
     assert {r.body["refused"]["rule"] for r in season.records("bad", "refused")} == {"ticket"}
 
 
-def test_a_good_intent_before_a_bad_one_is_done_and_the_failure_recorded() -> None:
+def test_of_a_list_with_one_bad_intent_nothing_is_done() -> None:
     def half(view: View, asked: int) -> Any:
         return [view.buy(stop=view.close * 0.5), "nonsense"] if asked == 1 else []
 
     season = play(Doing(half))
 
-    assert len(season.records("bad", "approved")) == 1
+    assert season.records("bad", "approved") == []
     assert len(failures(season)) == 1
 
 

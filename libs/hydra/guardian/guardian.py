@@ -365,7 +365,7 @@ class Guardian:
         touch = market.touch(symbol)
         if touch is None:
             return Refused(intent, "fresh-quote", None, None, f"{symbol} has no price yet")
-        proposal = self._former.form(intent, account, self._risks.grid(instrument), touch)
+        proposal = self._former.form(intent, account, self._risks.grid(instrument), touch, market)
         if isinstance(proposal, Refused):
             return proposal
         for weigh in self._rules:

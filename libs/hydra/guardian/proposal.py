@@ -13,7 +13,7 @@ import msgspec
 from hydra.guardian.memory import share
 from hydra.guardian.risks import Grid
 from hydra.guardian.verdicts import Change, Figure, Refused
-from hydra.portfolio.account import AccountState, Touch
+from hydra.portfolio.account import AccountState, MarketState, Touch
 from hydra.portfolio.intents import Amend, Open, OrderType, Ticket
 
 _MARKET, _LIMIT = OrderType.MARKET, OrderType.LIMIT  # looked up once
@@ -65,7 +65,7 @@ class Former:
             self._deviation = max_entry_deviation_frac.as_integer_ratio()
 
     def form(
-        self, intent: Open, account: AccountState, grid: Grid, touch: Touch
+        self, intent: Open, account: AccountState, grid: Grid, touch: Touch, market: MarketState
     ) -> Proposal | Refused:
         """The proposal, or what is malformed about the intent."""
         side = 1 if intent.side == 1 else -1
@@ -114,9 +114,21 @@ class Former:
                 # A limit order is filled at its price or better by its nature.
                 worst_ticks += side * (distance * self._deviation[0] // self._deviation[1])
             loss_units = grid.loss_units(side, worst_ticks, stop_ticks)
-        steps = self._steps(intent, side, account, grid, entry_ticks, stop_ticks)
+        steps = self._steps(intent, side, account, grid, entry_ticks, stop_ticks, 0)
         if isinstance(steps, Refused):
             return steps
+        if stop_ticks is not None and loss_units is not None:
+            # As large as it would be, it may slip by more than the profile allows for.
+            slip_ticks = market.slippage_ticks(intent.symbol, min(steps, grid.max_steps))
+            more_units = grid.slip_units(stop_ticks, slip_ticks)
+            if more_units:
+                loss_units += more_units
+                sized = self._steps(
+                    intent, side, account, grid, entry_ticks, stop_ticks, more_units
+                )
+                if isinstance(sized, Refused):
+                    return sized
+                steps = sized
         proposal = Proposal(
             intent, intent.symbol, side, grid, touch, steps, intent.lots is not None, stop_ticks,
             worst_ticks if self._deviation is not None else None, loss_units,
@@ -144,6 +156,7 @@ class Former:
         grid: Grid,
         entry_ticks: int,
         stop_ticks: int | None,
+        more_units: int,
     ) -> int | Refused:
         """floor(risk / loss of one step at the stop from the expected entry), or the lots asked."""
         try:
@@ -167,7 +180,7 @@ class Former:
                 risk_units = int(frac * account.equity_units)
         except (TypeError, ValueError, ArithmeticError) as error:
             return _malformed(intent, str(grid.lot_step), None, _said("the size", error))
-        return risk_units // grid.loss_units(side, entry_ticks, stop_ticks)
+        return risk_units // (grid.loss_units(side, entry_ticks, stop_ticks) + more_units)
 
 
 def form_amended(

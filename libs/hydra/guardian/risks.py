@@ -62,6 +62,14 @@ class Grid:
         ppb = self.commission_ppb + self.slippage_ppb
         return -(-notional_units * ppb // _PPB) + self.commission_step_units
 
+    def slip_units(self, stop_ticks: int, slippage_ticks: int) -> int:
+        """By how much a slip of one step at the stop exceeds the profile's allowance."""
+        if not self.slippage_ppb:  # a profile that allows for nothing asks for nothing
+            return 0
+        value = self.tick_value_units
+        allowed = -(-stop_ticks * value * self.slippage_ppb // _PPB)
+        return max(0, slippage_ticks * value - allowed)
+
     def loss_units(self, side: int, entry_ticks: int, stop_ticks: int) -> int:
         """What one step of an order not yet filled loses from that entry to its stop."""
         value, commission = self.tick_value_units, self.commission_ppb
@@ -127,4 +135,5 @@ class Risks:
             if worst is None:
                 return None
             each = grid.loss_units(ticket.side, worst, stop_ticks)
+        each += grid.slip_units(stop_ticks, market.slippage_ticks(ticket.symbol, steps))
         return max(0, each * steps)

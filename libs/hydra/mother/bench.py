@@ -15,5 +15,6 @@ class Bench:
         self._in_a_row[engine] = self._in_a_row.get(engine, 0) + 1
         return self._in_a_row[engine] >= self._most
 
-    def succeeded(self, engine: str) -> None:
-        self._in_a_row.pop(engine, None)
+    def succeeded(self, engine: str) -> bool:
+        """Clear the engine's count; whether there was one."""
+        return self._in_a_row.pop(engine, 0) > 0

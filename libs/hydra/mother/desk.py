@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-from hydra.errors import EngineError
 from hydra.guardian.guardian import Allowed, Approved, Guardian, Refused
 from hydra.guardian.verdicts import Breach, GuardianDay
 from hydra.market.instruments import Instrument
@@ -89,16 +88,14 @@ class Desk:
     # From wish to order
 
     def wish(self, account: Account, intents: Sequence[Intent], latency_ns: int) -> None:
-        """Judge and carry out what an engine asked for. Raises EngineError on nonsense."""
+        """Judge and carry out what an engine asked for."""
         for intent in intents:
             if isinstance(intent, Open):
                 self._open(account, intent, latency_ns)
             elif isinstance(intent, Close):
                 self._close(account, intent, latency_ns)
-            elif isinstance(intent, Amend):
-                self._amend(account, intent, latency_ns)
             else:
-                raise EngineError(f"returned {type(intent).__name__}, which is not an intent")
+                self._amend(account, intent, latency_ns)
 
     def state(self, account: Account, symbol: str | None = None) -> AccountState:
         """The account as the guardian is shown it; `symbol` is known to be fresh."""
@@ -115,7 +112,7 @@ class Desk:
             balance_units=row[0],
             equity_units=equity,
             margin_units=row[3],
-            tickets=account.tickets,
+            tickets=account.guarded(),
         )
 
     def _open(self, account: Account, intent: Open, latency_ns: int) -> None:
@@ -220,7 +217,8 @@ class Desk:
         ticks = ticket.instrument.ticks
         stop = ticks(intent.stop) if intent.stop is not None else -1
         target = ticks(intent.target) if intent.target is not None else -1
-        ticket.stop_ticks = stop if stop >= 0 else ticket.stop_ticks
+        if stop >= 0:
+            account.move_stop(ticket, stop)
         ticket.target_ticks = target if target >= 0 else ticket.target_ticks
         self.book.amend(
             account.index,

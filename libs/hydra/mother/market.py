@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import ceil, sqrt
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from hydra.market.sessions import is_open
 from hydra.mother.moment import Moment
 from hydra.portfolio.account import Touch
 from hydra.portfolio.book import AccountBook
+from hydra.portfolio.costs import Slippage
 
 STALE_BARS = 3  # a touch older than so many of its bars is stale while the market is open
 CORRELATION_BARS = 100
@@ -27,7 +29,9 @@ class BookMarket:
         book: AccountBook,
         instruments: Sequence[Instrument],
         histories: Mapping[str, History],
+        slippage: Slippage | None,
     ) -> None:
+        self._slippage = slippage
         self._book = book
         self._index = {one.symbol: i for i, one in enumerate(instruments)}
         self._instruments = {one.symbol: one for one in instruments}
@@ -49,6 +53,19 @@ class BookMarket:
 
     def max_quote_age_ns(self, symbol: str) -> int:
         return STALE_BARS * self._histories[symbol].resolution_ns
+
+    def slippage_ticks(self, symbol: str, steps: int) -> int:
+        if self._slippage is None:
+            return 0
+        h = self._histories[symbol]
+        newest = slice(h.at, h.at + 1)
+        base, impact = self._slippage.terms(
+            self._instruments[symbol],
+            h.close[newest],
+            h.high[newest] - h.low[newest],
+            h.volume[newest],
+        )
+        return ceil(float(base[0]) + float(impact[0]) * sqrt(max(0, steps)))
 
     def is_fresh(self, symbol: str) -> bool:
         """Whether an open ticket on the symbol can be valued: closed markets keep theirs."""

@@ -9,7 +9,8 @@ market in the cycle in which it did it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from functools import partial
 from typing import TypeVar, cast
 
 import msgspec
@@ -22,6 +23,7 @@ from hydra.errors import ConfigError, EngineError
 from hydra.guardian.guardian import Guardian
 from hydra.guardian.profiles import profile
 from hydra.market.bars import Chunk, Stream
+from hydra.mother.answers import Wishes, await_answers, fault_of_wish
 from hydra.mother.bench import Bench
 from hydra.mother.calm import calm_collector
 from hydra.mother.clockwork import Clockwork
@@ -35,7 +37,7 @@ from hydra.mother.market import BookMarket
 from hydra.mother.moment import Moment
 from hydra.mother.plan import SeasonPlan
 from hydra.mother.scorekeeper import Scorekeeper
-from hydra.mother.seats import Call, Play, Screen, Seat
+from hydra.mother.seats import Call, Play, Screen, Seat, Wish
 from hydra.mother.shadow import Shadows
 from hydra.mother.watchdog import DecisionTimeout, Watchdog
 from hydra.portfolio.book import AccountBook
@@ -105,6 +107,7 @@ class Mother:
             book,
             instruments,
             {s.stream.symbol: s.history for s in self._screens if s.stream.execution},
+            plan.costs.slippage,
         )
         free = Guardian(msgspec.structs.replace(profile("none"), reset=plan.profile.reset))
         strict = Guardian(plan.profile)
@@ -266,7 +269,7 @@ class Mother:
         firsts = chunk.first_row.tolist()
         row_stream = chunk.row_stream.tolist()
         row_bar = chunk.row_bar.tolist()
-        wishes: list[tuple[Seat, object]] = []
+        wishes: Wishes = []
         for c, now_ns in enumerate(chunk.close_ns.tolist()):
             first, last = firsts[c], firsts[c + 1]
             if monotonic_ns() >= self._poll_at:
@@ -313,7 +316,7 @@ class Mother:
                             if wish:
                                 wishes.append((seat, wish))
                         break
-                    except Exception as error:
+                    except (Exception, SystemExit) as error:
                         watchdog.deciding = False
                         self._failed(seat, error)
                 watchdog.deciding = False
@@ -338,7 +341,7 @@ class Mother:
     def _set_alarm(self) -> None:
         self._alarm_ns = min(self._days.end_ns, self._scores.next_sample_ns, self._clockwork.due_ns)
 
-    def _ask_by_clock(self, now_ns: int, wishes: list[tuple[Seat, object]]) -> None:
+    def _ask_by_clock(self, now_ns: int, wishes: Wishes) -> None:
         for decide, view, seat in self._clockwork.due(now_ns, self._screens):
             if self._inputs.was_late(self._moment.cycle, seat.contestant.name):
                 self._failed(seat, DecisionTimeout())
@@ -348,56 +351,38 @@ class Mother:
                 wish = decide(view)
                 if wish:
                     wishes.append((seat, wish))
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 self._watchdog.deciding = False
                 self._failed(seat, error)
             self._watchdog.deciding = False
 
-    async def _grant(self, wishes: list[tuple[Seat, object]]) -> None:
-        """Await what is not there yet, then put every wish on the desk, in seat order."""
-        waiting = [i for i, (_, wish) in enumerate(wishes) if hasattr(wish, "__await__")]
-        if waiting:
-            answers = await asyncio.gather(
-                *(
-                    asyncio.wait_for(
-                        cast(Awaitable[object], wishes[i][1]),
-                        wishes[i][0].contestant.deadline_s,
-                    )
-                    for i in waiting
-                ),
-                return_exceptions=True,
-            )
-            # Failures are recorded in seat order, not in the order they came about.
-            for i, answer in zip(waiting, answers, strict=True):
-                if isinstance(answer, Exception):
-                    late = isinstance(answer, TimeoutError)
-                    self._failed(wishes[i][0], DecisionTimeout() if late else answer)
-                    wishes[i] = (wishes[i][0], ())
-                elif isinstance(answer, BaseException):
-                    raise answer
-                else:
-                    wishes[i] = (wishes[i][0], answer)
+    async def _grant(self, wishes: Wishes) -> None:
+        """Await what is not there yet, then put every sound wish on the desk."""
+        for seat, failure in await await_answers(wishes):
+            self._failed(seat, failure)
         # In the order of the accounts, so that sleeping does not change who comes first.
         wishes.sort(key=lambda wish: wish[0].account)
-        if self._consensus is not None:
-            self._consensus.hear(wishes, self.accounts)
+        sound: list[tuple[Seat, Sequence[Intent]]] = []
         for seat, wish in wishes:
-            account = self.accounts[seat.account]
-            try:
-                if not isinstance(wish, (tuple, list)):
-                    raise EngineError(f"returned {type(wish).__name__}, not a list of intents")
-                self.desk.wish(account, cast(Sequence[Intent], wish), seat.contestant.latency_ns)
-                self._bench.succeeded(account.name)
-            except EngineError as error:
-                self._failed(seat, error)
+            fault = fault_of_wish(wish)
+            if fault:
+                self._failed(seat, EngineError(fault))
+            else:
+                sound.append((seat, cast(Sequence[Intent], wish)))
+        # Who was benched in this cycle gets nothing of what it wished for in it.
+        sound = [one for one in sound if one[0].contestant.name not in self._scores.states]
         if self._consensus is not None:
-            decided = self._consensus.decide()
-            if decided:
-                self.desk.wish(self._consensus.account, decided, 0)
+            self._consensus.hear(sound, self.accounts)
+        for seat, intents in sound:
+            account = self.accounts[seat.account]
+            self.desk.wish(account, intents, seat.contestant.latency_ns)
+            self._trusted(seat)
+        if self._consensus is not None:
+            self.desk.wish(self._consensus.account, self._consensus.decide(), 0)
 
     # Failures
 
-    def _failed(self, seat: Seat, error: Exception) -> None:
+    def _failed(self, seat: Seat, error: Exception | SystemExit) -> None:
         """Record that an engine failed; bench it when it keeps failing."""
         account = self.accounts[seat.account]
         if isinstance(error, DecisionTimeout):
@@ -408,6 +393,22 @@ class Mother:
             self.desk.record(account.name, "failed", {"text": text})
         if self._bench.failed(account.name):
             self._dismiss(account, "benched", text, BY_BENCH)
+        else:
+            # Only an engine on probation is looked at when it wants nothing, a good decision.
+            for screen in self._screens:
+                screen.bind(account.index, partial(self._on_probation, seat))
+
+    def _on_probation(self, seat: Seat, view: View) -> Wish:
+        wish = seat.contestant.engine.decide(view)
+        if not wish:
+            self._trusted(seat)
+        return wish
+
+    def _trusted(self, seat: Seat) -> None:
+        """The engine decided as it should: what it failed before no longer counts."""
+        if self._bench.succeeded(seat.contestant.name):
+            for screen in self._screens:
+                screen.bind(seat.account, seat.contestant.engine.decide)
 
     def _out(self, account: Account, reason: str) -> None:
         """The account reached a floor that lasts: it is out for the season."""

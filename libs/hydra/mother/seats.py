@@ -37,6 +37,10 @@ class Seat:
     view: View
     columns: tuple[int, ...]  # its features among the stream's
     wakes: Callable[[NDArray[np.float64]], object] | None = None  # of an engine that sleeps
+    decide: Decide = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.decide = self.contestant.engine.decide
 
 
 Play = tuple[Decide, View, Sequence[Features | None], Seat]
@@ -108,9 +112,7 @@ class Screen:
         sleepers = [seat for seat in self.seats if seat.wakes is not None]
         others = [seat for seat in self.seats if seat.wakes is None]
         rows = self._rows(values, {seat.columns for seat in others})
-        entries = [
-            (seat.contestant.engine.decide, seat.view, rows[seat.columns], seat) for seat in others
-        ]
+        entries = [(seat.decide, seat.view, rows[seat.columns], seat) for seat in others]
         self.play = [entry for entry in entries if entry[3].contestant.every_s is None]
         self.on_clock = [entry for entry in entries if entry[3].contestant.every_s is not None]
         return self._wake(sleepers, values)
@@ -131,9 +133,8 @@ class Screen:
                 failed.append((seat, error))
                 continue
             bars = np.flatnonzero(asked & ~np.isnan(mine).any(axis=1))
-            decide = seat.contestant.engine.decide
             for bar, seen in zip(bars.tolist(), mine[bars].tolist(), strict=True):
-                self.awake[bar].append((decide, seat.view, tuple(seen), seat))
+                self.awake[bar].append((seat.decide, seat.view, tuple(seen), seat))
         return failed
 
     def _rows(
@@ -176,6 +177,15 @@ class Screen:
         if bar >= 0:
             for _, view, rows, _ in self.on_clock:
                 view.features = rows[bar] or ()
+
+    def bind(self, account: int, decide: Decide) -> None:
+        """From the next bar on ask this instead of what the contestant was asked by so far."""
+        for seat in self.seats:
+            if seat.account == account:
+                seat.decide = decide
+        self.play = [(e[3].decide, *e[1:]) for e in self.play]
+        self.on_clock = [(e[3].decide, *e[1:]) for e in self.on_clock]
+        self.awake = [[(c[3].decide, *c[1:]) for c in calls] for calls in self.awake]
 
     def dismiss(self, account: int) -> None:
         """Take the contestant's seat away, for good."""

@@ -43,6 +43,10 @@ class MarketState(Protocol):
         """How old a touch may be before it is stale (from the symbol's bar length)."""
         ...
 
+    def slippage_ticks(self, symbol: str, steps: int) -> int:
+        """What a market or stop order of that size would slip in the next bar, 0 for nothing."""
+        ...
+
     def correlation(self, a: str, b: str) -> float | None:
         """Of recent returns, -1 to 1; None where there are too few common bars."""
         ...

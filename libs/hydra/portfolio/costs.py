@@ -14,6 +14,8 @@ from hydra.market.instruments import UNITS_PER_USD, Instrument
 from hydra.market.sessions import rollovers
 from hydra.portfolio.columns import BAR, TERMS
 
+Float64 = NDArray[np.float64]
+
 PPM_PER_BPS = 100
 
 
@@ -29,6 +31,21 @@ class Slippage:
     base_bps: float = 0.2
     impact: float = 0.3
     unknown_volume_usd: float = 1_000_000.0  # taken for a bar whose volume nobody reports
+    least_volume_usd: float = 100.0  # a bar with less on record is taken to trade so much
+
+    def terms(
+        self, instrument: Instrument, close: Float64, span: Float64, volume: Float64
+    ) -> tuple[Float64, Float64]:
+        """(base, impact) in ticks of the bars that follow these: ticks = base + impact √steps.
+
+        `close`, `span` (high - low) and `volume` (base units, NaN where unknown) are (n,).
+        """
+        tick = float(instrument.tick_size)
+        step_units = float(instrument.lot_step * instrument.contract_size)
+        known = np.maximum(volume, self.least_volume_usd / close)
+        traded = np.where(volume > 0.0, known, self.unknown_volume_usd / close)
+        base = self.base_bps * 1e-4 * close / tick
+        return base, self.impact * span / tick * np.sqrt(step_units / traded)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,11 +149,7 @@ class BarRecorder:
             float(table.high[-1] - table.low[-1]),
             float(table.volume[-1]),
         )
-        unknown = ~(volume > 0)
-        volume = np.where(unknown, model.unknown_volume_usd / close, volume)
-        step_units = float(self.instrument.lot_step * self.instrument.contract_size)
-        out["slip_base"] = model.base_bps * 1e-4 * close / self._tick
-        out["slip_impact"] = model.impact * span / self._tick * np.sqrt(step_units / volume)
+        out["slip_base"], out["slip_impact"] = model.terms(self.instrument, close, span, volume)
 
     def _add_swaps(self, out: NDArray[np.void]) -> None:
         # From the last bar's close on: a rollover in a gap is due at the bar after it.

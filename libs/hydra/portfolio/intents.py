@@ -60,6 +60,72 @@ class Amend(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="
 Intent = Open | Close | Amend
 
 
+MOST_THESIS = 4_000  # characters
+LONGEST_LIFE_S = 10 * 366 * 86_400.0
+
+
+def fault_of(intent: object) -> str:
+    """What makes the value no intent at all, "" where nothing does.
+
+    Only its types are looked at, and what no later step could bear: whether it makes sense is
+    the guardian's to judge.
+    """
+    if isinstance(intent, Open):
+        side: object = intent.side  # as it came, not as it is typed
+        order: object = intent.order
+        if type(intent.symbol) is not str:
+            return f"asked for a symbol that is no text but {type(intent.symbol).__name__}"
+        if not isinstance(side, Side):
+            return f"asked for the side {side!r:.40}, which is neither BUY nor SELL"
+        if not isinstance(order, OrderType):
+            return f"asked for an order of the kind {order!r:.40}"
+        life = intent.expires_s
+        if life is not None and not (type(life) in (int, float) and 0 < life <= LONGEST_LIFE_S):
+            return f"asked for an order that lives {life!r:.40} s"
+        sure = intent.confidence
+        if sure is not None and not (type(sure) in (int, float) and 0 <= sure <= 1):
+            return f"is {sure!r:.40} confident, which is not from 0 to 1"
+        return _fault_of_numbers(intent, _OPEN_NUMBERS) or _fault_of_text(intent.thesis)
+    if isinstance(intent, Close | Amend):
+        if type(intent.ticket) is not int:
+            return f"named a ticket that is no number but {type(intent.ticket).__name__}"
+        names = _CLOSE_NUMBERS if isinstance(intent, Close) else _AMEND_NUMBERS
+        return _fault_of_numbers(intent, names) or _fault_of_text(intent.thesis)
+    return f"returned {type(intent).__name__}, which is not an intent"
+
+
+_OPEN_NUMBERS = ("stop", "target", "price", "risk_frac", "lots")
+_CLOSE_NUMBERS = ("lots",)
+_AMEND_NUMBERS = ("stop", "target")
+
+
+def _fault_of_numbers(intent: Intent, names: tuple[str, ...]) -> str:
+    for name in names:
+        value = getattr(intent, name)
+        if value is None:
+            continue
+        if type(value) is not Decimal:
+            return f"gave {name} as {type(value).__name__}; it must be a Decimal"
+        if not value.is_finite():
+            return f"gave {name} as {value}"
+    return ""
+
+
+def _fault_of_text(thesis: object) -> str:
+    if type(thesis) is not str:
+        return f"gave a thesis that is no text but {type(thesis).__name__}"
+    if len(thesis) > MOST_THESIS:
+        return f"gave a thesis of {len(thesis)} characters; {MOST_THESIS} are the most"
+    if "\0" in thesis:
+        return "gave a thesis with a zero byte in it"
+    if not thesis.isascii():
+        try:
+            thesis.encode()
+        except UnicodeEncodeError:
+            return "gave a thesis that is no valid text"
+    return ""
+
+
 class Ticket(msgspec.Struct, frozen=True, kw_only=True):
     """One open position or pending order of one account (a hedging account's ticket)."""
 
