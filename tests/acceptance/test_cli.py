@@ -373,7 +373,7 @@ def test_an_interrupted_season_goes_on_from_any_folder(
 ) -> None:
     command = [sys.executable, "-m", "apps.cli.main", "replay"]
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'libs'}"}
-    bars = ["--bars", EURUSD, "--bars", CRYPTO]
+    bars = ["--bars", EURUSD, "--engines", "ema_trend,mean_reversion,flat"]
     process = subprocess.Popen(
         [*command, *bars, "--season", "broken"],
         env=environment,

@@ -191,6 +191,33 @@ def test_an_engine_that_leaves_the_program_is_benched_like_any_other() -> None:
     assert of_others(season) == of_others(play(Flat()))
 
 
+class Wordless(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (ValueError("half a \ud800 character"), "ValueError: half a ? character"),
+        (ValueError("a zero \0 byte"), "ValueError: a zero ? byte"),
+        (ValueError("x" * 1_000_000), "ValueError: " + "x" * 500),
+        (Wordless(), "Wordless: its message cannot be read"),
+        (ExceptionGroup("both", [ValueError()]), "ExceptionGroup: both (1 sub-exception)"),
+        (StopIteration(), "StopIteration: "),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_whatever_it_raises_can_be_recorded(error: Exception, said: str) -> None:
+    def raises(view: View, asked: int) -> Sequence[Intent]:
+        raise error
+
+    season = play(Doing(raises))
+
+    assert [record.body["text"] for record in failures(season)] == [said] * 3
+    assert of_others(season) == of_others(play(Flat()))
+
+
 def test_the_operator_can_still_interrupt() -> None:
     def interrupted(view: View, asked: int) -> Sequence[Intent]:
         raise KeyboardInterrupt
@@ -242,6 +269,7 @@ OPENS: dict[str, dict[str, Any]] = {
     "no symbol": {"symbol": None},
     "a list for a symbol": {"symbol": ["BTC-USD"]},
     "a number for a symbol": {"symbol": 7},
+    "a symbol that is no text": {"symbol": "\ud800"},
     "no side": {"side": None},
     "a side in words": {"side": "buy"},
     "a side of 5": {"side": 5},

@@ -4,10 +4,13 @@ Every engine still trades its own account, since its P&L is what its vote weighs
 engines' wishes to open or to close are votes on their symbol, weighted by the engine's weight
 (rank's share; equal shares before the first scoring). Written rules:
 
-- the votes cast must weigh at least QUORUM of all weights, or nothing is decided;
-- more weight for buying than for selling buys, and the reverse; a tie decides nothing;
-- a decision against the house's open tickets on the symbol closes them first;
-- weight for closing that exceeds the weight for holding on closes what the house holds;
+- to buy or to sell needs at least QUORUM of all weights, and more than the other side has; a
+  tie decides nothing;
+- a decision against the house's open tickets on the symbol closes them first; one for the side
+  that it holds already changes nothing;
+- to close what the house holds needs QUORUM as well, and more than either side has;
+- an engine has one vote a side and symbol, its first, however many tickets it asks for; one
+  with a price or risk that is no number has none;
 - stop and target are the weighted medians of the winning voters', risk their weighted mean
   (of those who named one), and a voter without a stop does not decide the stop.
 """
@@ -16,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal
+from fractions import Fraction
 from typing import Protocol
 
 from hydra.mother.contestants import Contestant
@@ -23,7 +27,10 @@ from hydra.mother.ledgers import Account
 from hydra.mother.seats import Seat
 from hydra.portfolio.intents import Close, Intent, Open, Side
 
-QUORUM = 0.5
+QUORUM = Fraction(1, 2)
+# Weights are small fractions (4/9, 7/20) that come as floats: near enough to find them again.
+FINEST = 1_000_000
+Vote = tuple[Fraction, Open]
 
 
 class Weights(Protocol):
@@ -38,42 +45,46 @@ class Consensus:
     def __init__(self, account: Account, scores: Weights) -> None:
         self.account = account
         self._scores = scores
-        self._opens: dict[str, list[tuple[float, Open]]] = {}
-        self._closes: dict[str, float] = {}
+        self._opens: dict[tuple[str, Side], dict[str, Vote]] = {}  # by engine
+        self._closes: dict[str, dict[str, Fraction]] = {}  # by symbol and engine
 
-    def hear(self, wishes: Sequence[tuple[Seat, object]], accounts: Sequence[Account]) -> None:
+    def hear(
+        self, wishes: Sequence[tuple[Seat, Sequence[Intent]]], accounts: Sequence[Account]
+    ) -> None:
         """Count a cycle's wishes. References and engines without weight have no vote."""
         self._opens.clear()
         self._closes.clear()
-        for seat, wish in wishes:
-            weight = self._weight(seat.contestant)
-            if weight <= 0.0 or not isinstance(wish, (tuple, list)):
-                continue
-            for intent in wish:
+        for seat, intents in wishes:
+            engine, weight = seat.contestant.name, self._weight(seat.contestant)
+            for intent in intents if weight else ():
                 if isinstance(intent, Open):
-                    self._opens.setdefault(intent.symbol, []).append((weight, intent))
+                    if _is_sound(intent):
+                        votes = self._opens.setdefault((intent.symbol, intent.side), {})
+                        votes.setdefault(engine, (weight, intent))
                 elif isinstance(intent, Close):
                     ticket = accounts[seat.account].live.get(intent.ticket)
                     if ticket is not None:
                         symbol = ticket.instrument.symbol
-                        self._closes[symbol] = self._closes.get(symbol, 0.0) + weight
+                        self._closes.setdefault(symbol, {})[engine] = weight
 
-    def _weight(self, contestant: Contestant) -> float:
+    def _weight(self, contestant: Contestant) -> Fraction:
         if contestant.is_reference:
-            return 0.0
-        return self._scores.weights.get(contestant.name, 0.0)
+            return Fraction(0)
+        weight = self._scores.weights.get(contestant.name, 0.0)
+        return Fraction(weight).limit_denominator(FINEST)
 
     def decide(self) -> list[Intent]:
         """The house's intents of this cycle."""
         intents: list[Intent] = []
-        for symbol in sorted(self._opens.keys() | self._closes.keys()):
-            votes = self._opens.get(symbol, [])
-            buying = sum(weight for weight, vote in votes if vote.side is Side.BUY)
-            selling = sum(weight for weight, vote in votes if vote.side is Side.SELL)
-            closing = self._closes.get(symbol, 0.0)
+        for symbol in sorted({symbol for symbol, _ in self._opens} | self._closes.keys()):
+            buyers = list(self._opens.get((symbol, Side.BUY), {}).values())
+            sellers = list(self._opens.get((symbol, Side.SELL), {}).values())
+            buying = sum((weight for weight, _ in buyers), Fraction(0))
+            selling = sum((weight for weight, _ in sellers), Fraction(0))
+            closing = sum(self._closes.get(symbol, {}).values(), Fraction(0))
             mine = [t for t in self.account.tickets if t.symbol == symbol]
             if max(buying, selling) >= QUORUM and buying != selling:
-                side = Side.BUY if buying > selling else Side.SELL
+                side, votes = (Side.BUY, buyers) if buying > selling else (Side.SELL, sellers)
                 intents += [Close(ticket=t.id) for t in mine if t.side is not side]
                 if not any(t.side is side for t in mine):
                     intents.append(_merged(symbol, side, votes))
@@ -82,27 +93,35 @@ class Consensus:
         return intents
 
 
-def _merged(symbol: str, side: Side, votes: Sequence[tuple[float, Open]]) -> Open:
-    won = [(weight, vote) for weight, vote in votes if vote.side is side]
-    risks = [(weight, vote.risk_frac) for weight, vote in won if vote.risk_frac is not None]
-    total = sum((Decimal(repr(weight)) for weight, _ in risks), Decimal(0))
-    risk = sum((Decimal(repr(weight)) * risk for weight, risk in risks), Decimal(0))
-    share = sum(weight for weight, _ in won)
+def _is_sound(vote: Open) -> bool:
+    return all(
+        value is None or value.is_finite() for value in (vote.stop, vote.target, vote.risk_frac)
+    )
+
+
+def _merged(symbol: str, side: Side, votes: Sequence[Vote]) -> Open:
+    risks = [(w, Fraction(v.risk_frac)) for w, v in votes if v.risk_frac is not None]
+    mean: Decimal | None = None
+    if risks:
+        whole = sum((weight for weight, _ in risks), Fraction(0))
+        exact = sum((weight * risk for weight, risk in risks), Fraction(0)) / whole
+        mean = Decimal(exact.numerator) / Decimal(exact.denominator)
+    share = float(sum(weight for weight, _ in votes))
     return Open(
         symbol=symbol,
         side=side,
-        stop=_median([(w, v.stop) for w, v in won if v.stop is not None]),
-        target=_median([(w, v.target) for w, v in won if v.target is not None]),
-        risk_frac=risk / total if total else None,
+        stop=_median([(w, v.stop) for w, v in votes if v.stop is not None]),
+        target=_median([(w, v.target) for w, v in votes if v.target is not None]),
+        risk_frac=mean,
         confidence=min(1.0, share),
         thesis=f"{share:.0%} of the weight votes {side.name.lower()}",
     )
 
 
-def _median(values: Sequence[tuple[float, Decimal]]) -> Decimal | None:
+def _median(values: Sequence[tuple[Fraction, Decimal]]) -> Decimal | None:
     """The weighted lower median."""
-    half = sum(weight for weight, _ in values) / 2.0
-    seen = 0.0
+    half = sum((weight for weight, _ in values), Fraction(0)) / 2
+    seen = Fraction(0)
     for weight, value in sorted(values, key=lambda pair: pair[1]):
         seen += weight
         if seen >= half:

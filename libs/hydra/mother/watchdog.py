@@ -1,30 +1,56 @@
-"""Ends a decision of a plain (not async) engine that never returns.
+"""Ends a decision that never returns.
 
 Python cannot stop a function from outside, but a signal handler of the main thread can raise
-inside it. A timer looks a few times a second whether the same decision is still going on;
-while decisions are short this costs the season nothing.
+inside it. A timer looks a few times a second which call of an engine is going on; while
+decisions are short this costs the season nothing.
 """
 
 from __future__ import annotations
 
+import asyncio
 import signal
+import sys
 import threading
+from collections.abc import Awaitable
 from types import FrameType, TracebackType
 
 from hydra.clock import monotonic_ns
+from hydra.errors import EngineError
 from hydra.mother.moment import Moment
 
 TICKS_A_DEADLINE = 4
 
 
 class DecisionTimeout(Exception):
-    """Raised inside an engine that overran its deadline."""
+    """Raised inside an engine that overran its deadline.
+
+    `waited`: it was an answer that Mother waited for, not a call.
+    """
+
+    def __init__(self, text: str = "", *, waited: bool = False) -> None:
+        super().__init__(text)
+        self.text = text
+        self.waited = waited
+
+
+async def answer_of(wish: Awaitable[object]) -> object:
+    """What an async engine answers. It may leave the program or cancel only itself."""
+    try:
+        return await wish
+    except SystemExit as error:
+        raise EngineError(f"SystemExit: {error}") from error
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise  # the deadline's doing
+        raise EngineError("CancelledError") from error
 
 
 class Watchdog:
-    """A context: within it, set `deciding` around the engines' turn of each cycle.
+    """A context: within it, set `deciding` around calls of engines from the same module.
 
-    Outside the main thread, and on systems without interval timers, it watches nothing.
+    What an engine does inside `answer_of` is watched as well. Outside the main thread, and on
+    systems without interval timers, nothing is.
     """
 
     def __init__(self, deadline_s: float, moment: Moment) -> None:
@@ -32,10 +58,14 @@ class Watchdog:
         self._moment = moment
         self._deadline_ns = int(deadline_s * 1e9)
         self._tick_s = deadline_s / TICKS_A_DEADLINE
-        self._seen = (-1, 0)  # cycle, since when (monotonic ns)
+        # What was going on when the timer last looked: the cycle, the engine's call; since when.
+        self._seen: tuple[int, FrameType | None] = (0, None)
+        self._since_ns = 0
+        self._home = ""
         self._armed = False
 
     def __enter__(self) -> Watchdog:
+        self._home = sys._getframe(1).f_code.co_filename
         if threading.current_thread() is threading.main_thread() and hasattr(signal, "setitimer"):
             self._before = signal.signal(signal.SIGALRM, self._look)
             signal.setitimer(signal.ITIMER_REAL, self._tick_s, self._tick_s)
@@ -52,11 +82,24 @@ class Watchdog:
             signal.setitimer(signal.ITIMER_REAL, 0.0)
             signal.signal(signal.SIGALRM, self._before)
             self._armed = False
+        self._seen = (0, None)
 
     def _look(self, number: int, frame: FrameType | None) -> None:
         now = monotonic_ns()
-        if not self.deciding or self._seen[0] != self._moment.cycle:
-            self._seen = (self._moment.cycle, now)
-        elif now - self._seen[1] >= self._deadline_ns:
-            self._seen = (self._moment.cycle, now)
+        call = self._engines_call(frame)
+        if call is None or self._seen != (self._moment.cycle, call):
+            self._seen, self._since_ns = (self._moment.cycle, call), now
+        elif now - self._since_ns >= self._deadline_ns:
+            self._since_ns = now
             raise DecisionTimeout
+
+    def _engines_call(self, frame: FrameType | None) -> FrameType | None:
+        """The frame in which an engine was called, of those that are on the stack."""
+        call = None
+        while frame is not None:
+            if frame.f_code is answer_of.__code__:
+                return call
+            if self.deciding and frame.f_code.co_filename == self._home:
+                return call
+            call, frame = frame, frame.f_back
+        return None
