@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Protocol
 
 import pytest
-from tests.support.seasons import START_NS, a_season, play
 
 from hydra.errors import ConfigError, JournalFault, StorageError
 from hydra.storage.database import reading, writing
@@ -15,6 +14,7 @@ from hydra.storage.memory import MemoryDatabase, MemorySeasonStore
 from hydra.storage.queries import season, set_kill_switch
 from hydra.storage.store import SqlSeasonStore, open_season
 from hydra.tournament.season import SeasonRow
+from tests.support.seasons import START_NS, a_season, play
 
 pytest_plugins = ["tests.support.postgres"]
 

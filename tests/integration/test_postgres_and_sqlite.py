@@ -10,7 +10,6 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, text
-from tests.support.seasons import OPENING, START_NS, USD, a_season, play
 
 from hydra.clock import ManualClock
 from hydra.errors import ConfigError, StorageError
@@ -20,6 +19,7 @@ from hydra.storage.schema import VERSION_TABLE, check, downgrade, ensure, upgrad
 from hydra.storage.store import next_season_name, open_season
 from hydra.storage.tables import metadata
 from hydra.storage.verify import verify_season
+from tests.support.seasons import OPENING, START_NS, USD, a_season, play
 
 pytest_plugins = ["tests.support.postgres"]
 

@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.support.seasons import a_season, play
 
 from hydra.errors import StorageError
 from hydra.storage.database import reading
@@ -16,6 +15,7 @@ from hydra.storage.memory import MemoryDatabase
 from hydra.storage.queries import season
 from hydra.storage.store import open_season
 from hydra.storage.verify import verify_season
+from tests.support.seasons import a_season, play
 
 pytest_plugins = ["tests.support.postgres"]
 

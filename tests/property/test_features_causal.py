@@ -8,7 +8,6 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from tests.support.engine_driver import joined, random_walk
 
 from hydra.features.block import FeatureBlock
 from hydra.features.specs import (
@@ -30,6 +29,7 @@ from hydra.features.specs import (
     sma,
 )
 from hydra.market.bars import BarTable
+from tests.support.engine_driver import joined, random_walk
 
 EVERY_FAMILY = (
     ema(3),

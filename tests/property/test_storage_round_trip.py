@@ -9,7 +9,6 @@ from pathlib import Path
 import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.support.seasons import a_season
 
 from hydra.storage import queries
 from hydra.storage.database import reading
@@ -17,6 +16,7 @@ from hydra.storage.journal import GENESIS, record_hash
 from hydra.storage.store import open_season
 from hydra.storage.verify import verify_season
 from hydra.tournament.season import EquityRow, TicketRow
+from tests.support.seasons import a_season
 
 int64 = st.integers(-(2**63), 2**63 - 1)
 money = st.integers(-(10**16), 10**16)

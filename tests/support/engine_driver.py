@@ -10,7 +10,6 @@ from typing import Any
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from tests.support.bars import a_random_walk, an_instrument
 
 from hydra.engines.protocol import Engine
 from hydra.engines.view import History, View
@@ -18,6 +17,7 @@ from hydra.features.block import FeatureBlock
 from hydra.market.bars import BarTable
 from hydra.market.instruments import UNITS_PER_USD
 from hydra.portfolio.intents import Amend, Close, Intent, Open, Side, Ticket
+from tests.support.bars import a_random_walk, an_instrument
 
 BTC = an_instrument("BTC-USD", spread_bps="2")
 
@@ -138,7 +138,7 @@ def drive(engine: Engine, table: BarTable) -> list[tuple[int, tuple[Intent, ...]
         bid_close=table.bid_close,
         ask_close=table.ask_close,
     )
-    view = View(symbol=table.symbol, instrument=table.instrument, history=history, account=account)
+    view = View(symbol=table.symbol, instrument=table.instrument, _history=history, account=account)
     view.market = {table.symbol: view}
     rows = FeatureBlock(tuple(engine.features), table.resolution_ns).extend(
         table.open_ns, table.open, table.high, table.low, table.close, table.volume

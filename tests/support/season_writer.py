@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import sys
 
-from tests.support.seasons import a_season, play
-
 from hydra.storage.store import open_season
+from tests.support.seasons import a_season, play
 
 if __name__ == "__main__":
     url, cycles, commit_every = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])

@@ -6,12 +6,12 @@ from decimal import Decimal
 
 import numpy as np
 import pytest
-from tests.support.bars import a_table
-from tests.support.engine_driver import drive, joined, random_walk
 
 from hydra.engines.registry import ENGINES, build
 from hydra.market.bars import BarTable
 from hydra.portfolio.intents import Amend, Open, Side
+from tests.support.bars import a_table
+from tests.support.engine_driver import drive, joined, random_walk
 
 every_engine = pytest.mark.parametrize("name", ENGINES)
 RANKED = [name for name, kind in ENGINES.items() if not kind.is_reference]

@@ -8,13 +8,13 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from tests.support.engine_driver import drive, random_walk
 
 from hydra.engines.registry import ENGINES, build, parameter_types, params
 from hydra.engines.rules.buy_and_hold import BuyAndHold
 from hydra.engines.rules.donchian_breakout import DonchianBreakout
 from hydra.errors import ConfigError
 from hydra.portfolio.intents import Open
+from tests.support.engine_driver import drive, random_walk
 
 
 def test_a_bare_name_gives_the_defaults() -> None:

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 import pytest
-from tests.support.bars import START_NS, a_table
-from tests.support.engine_driver import BTC, ToyAccount
 
 from hydra.engines.protocol import Engine
 from hydra.engines.rules.buy_and_hold import BuyAndHold
@@ -23,6 +21,8 @@ from hydra.engines.view import History, View
 from hydra.market.instruments import UNITS_PER_USD
 from hydra.market.timeframes import timeframe_ns
 from hydra.portfolio.intents import Close, Intent, Open, Side, Ticket
+from tests.support.bars import START_NS, a_table
+from tests.support.engine_driver import BTC, ToyAccount
 
 
 def a_view(
@@ -45,7 +45,7 @@ def a_view(
     return View(
         symbol=symbol,
         instrument=t.instrument,
-        history=history,
+        _history=history,
         account=ToyAccount(tickets=tickets),
         tickets=tickets,
     )

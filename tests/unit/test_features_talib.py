@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.support.engine_driver import random_walk
 
 from hydra.features.block import FeatureBlock
 from hydra.features.specs import (
@@ -19,6 +18,7 @@ from hydra.features.specs import (
     sma,
     stdev,
 )
+from tests.support.engine_driver import random_walk
 
 talib = pytest.importorskip("talib", reason="TA-Lib is not installed")
 

@@ -7,7 +7,6 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from tests.support.seasons import START_NS, a_season, play
 
 from hydra.errors import ConfigError, StorageError
 from hydra.settings import load_settings
@@ -16,6 +15,7 @@ from hydra.storage.database import parse_url, place, reading
 from hydra.storage.queries import set_kill_switch
 from hydra.storage.schema import HEAD, KNOWN, check, ensure
 from hydra.storage.store import SqlSeasonStore, open_season
+from tests.support.seasons import START_NS, a_season, play
 
 
 def open_at(path: Path) -> SqlSeasonStore:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
+from math import nan
 from types import MappingProxyType
 from typing import Protocol, TypedDict, TypeVar, Unpack
 
@@ -21,6 +22,7 @@ from hydra.market.instruments import UNITS_PER_USD, Instrument
 from hydra.portfolio.intents import Amend, Close, Open, OrderType, Side, Ticket
 
 Float64 = NDArray[np.float64]
+LOOK_BACK_BARS = 1_000  # how far back an engine may look
 Scalar = TypeVar("Scalar", bound=np.generic)
 
 
@@ -96,16 +98,32 @@ class View:
 
     symbol: str
     instrument: Instrument
-    history: History
+    _history: History
     account: OwnAccount
     features: tuple[float, ...] = ()  # the engine's own, in its order, none of them NaN
     tickets: tuple[Ticket, ...] = ()  # own tickets on this symbol, oldest first
     market: Mapping[str, View] = field(default_factory=lambda: MappingProxyType({}))
 
+    def _newest(self, values: Float64) -> float:
+        """NaN before the symbol's first bar: what lies at -1 is not to be seen."""
+        return float(values[self._history.at]) if self._history.at >= 0 else nan
+
+    def _touch(self, ticks: NDArray[np.int64]) -> Decimal:
+        if self._history.at < 0:
+            return Decimal("NaN")
+        return self.instrument.price(int(ticks[self._history.at]))
+
+    @property
+    def resolution_ns(self) -> int:
+        """How long a bar is."""
+        return self._history.resolution_ns
+
     @property
     def now_ns(self) -> int:
-        """The instant at which the newest bar closed."""
-        return int(self.history.open_ns[self.history.at]) + self.history.resolution_ns
+        """The instant at which the newest bar closed; 0 before the symbol's first bar."""
+        if self._history.at < 0:
+            return 0
+        return int(self._history.open_ns[self._history.at]) + self._history.resolution_ns
 
     @property
     def now(self) -> datetime:
@@ -113,32 +131,32 @@ class View:
 
     @property
     def open(self) -> float:
-        return float(self.history.open[self.history.at])
+        return self._newest(self._history.open)
 
     @property
     def high(self) -> float:
-        return float(self.history.high[self.history.at])
+        return self._newest(self._history.high)
 
     @property
     def low(self) -> float:
-        return float(self.history.low[self.history.at])
+        return self._newest(self._history.low)
 
     @property
     def close(self) -> float:
-        return float(self.history.close[self.history.at])
+        return self._newest(self._history.close)
 
     @property
     def volume(self) -> float:
         """Base units traded in the newest bar, NaN where unknown."""
-        return float(self.history.volume[self.history.at])
+        return self._newest(self._history.volume)
 
     @property
     def bid(self) -> Decimal:
-        return self.instrument.price(int(self.history.bid_close[self.history.at]))
+        return self._touch(self._history.bid_close)
 
     @property
     def ask(self) -> Decimal:
-        return self.instrument.price(int(self.history.ask_close[self.history.at]))
+        return self._touch(self._history.ask_close)
 
     @property
     def equity(self) -> Decimal:
@@ -150,9 +168,9 @@ class View:
         return Decimal(self.account.balance_units) / UNITS_PER_USD
 
     def bars(self, n: int) -> Bars:
-        """The last `n` closed bars (fewer at the start of a season)."""
-        h = self.history
-        window = slice(max(0, h.at + 1 - n), h.at + 1)
+        """The last `n` closed bars, 1,000 at most (fewer at the start of a season)."""
+        h = self._history
+        window = slice(max(0, h.at + 1 - min(n, LOOK_BACK_BARS)), h.at + 1)
 
         return Bars(
             open_ns=_copy(h.open_ns[window]),

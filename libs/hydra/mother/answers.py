@@ -3,45 +3,59 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
-from typing import cast
+from collections.abc import Awaitable, Callable
+from typing import NoReturn, cast
 
+from hydra.engines.view import View
 from hydra.mother.seats import Seat
-from hydra.mother.watchdog import DecisionTimeout
+from hydra.mother.watchdog import DecisionTimeout, answer_of
 from hydra.portfolio.intents import fault_of
 
 Wishes = list[tuple[Seat, object]]
+Failure = Exception | SystemExit | DecisionTimeout
+MOST_SAID = 500  # characters of an error
+FAILURES = (Exception, SystemExit, DecisionTimeout)
 
 
-async def await_answers(wishes: Wishes) -> list[tuple[Seat, Exception]]:
+async def await_answers(
+    wishes: Wishes, was_late: Callable[[Seat], str | None]
+) -> list[tuple[Seat, Failure]]:
     """Put the answers of async engines in place of what was to be awaited.
 
     Each has its own deadline. Returns those that failed, in seat order and not in the order in
-    which they came about; their wishes are empty.
+    which they came about; they have no wish any more. `was_late` tells of a resumed season
+    whose answers were late then: those are not waited for.
     """
     waiting = [i for i, (_, wish) in enumerate(wishes) if hasattr(wish, "__await__")]
     if not waiting:
         return []
     answers = await asyncio.gather(
-        *(
-            asyncio.wait_for(
-                cast(Awaitable[object], wishes[i][1]), wishes[i][0].contestant.deadline_s
-            )
-            for i in waiting
-        ),
-        return_exceptions=True,
+        *(_in_time(*wishes[i], was_late(wishes[i][0])) for i in waiting), return_exceptions=True
     )
-    failed: list[tuple[Seat, Exception]] = []
+    failed: list[tuple[Seat, Failure]] = []
     for i, answer in zip(waiting, answers, strict=True):
         seat = wishes[i][0]
-        if isinstance(answer, TimeoutError):
-            failed.append((seat, DecisionTimeout()))
-        elif isinstance(answer, Exception):
+        if isinstance(answer, FAILURES):
             failed.append((seat, answer))
         elif isinstance(answer, BaseException):
             raise answer
-        wishes[i] = (seat, () if isinstance(answer, Exception) else answer)
+        wishes[i] = (seat, answer)
+    wishes[:] = [wish for wish in wishes if not isinstance(wish[1], BaseException)]
     return failed
+
+
+async def _in_time(seat: Seat, wish: object, late: str | None) -> object:
+    """The answer. Raises DecisionTimeout when it does not come, or did not come then."""
+    if late is not None:
+        if hasattr(wish, "close"):
+            wish.close()  # a coroutine that nobody will wait for
+        raise DecisionTimeout(late, waited=True)
+    try:
+        return await asyncio.wait_for(
+            answer_of(cast(Awaitable[object], wish)), seat.contestant.deadline_s
+        )
+    except TimeoutError:
+        raise DecisionTimeout(waited=True) from None
 
 
 def fault_of_wish(wish: object) -> str:
@@ -53,3 +67,18 @@ def fault_of_wish(wish: object) -> str:
         if fault:
             return fault
     return ""
+
+
+def be_late(text: str, view: View) -> NoReturn:
+    """A decision that overran its deadline when the season was first played."""
+    raise DecisionTimeout(text)
+
+
+def said_by(error: BaseException) -> str:
+    """What an engine's error says, short, and as every database can keep it."""
+    kind = type(error).__name__
+    try:
+        text = str(error)
+    except Exception:
+        text = "its message cannot be read"
+    return f"{kind}: {text[:MOST_SAID]}".encode(errors="replace").decode().replace("\0", "?")

@@ -15,7 +15,8 @@ NEVER = 2**63 - 1
 class Clockwork:
     """Knows which of them are due. The grid is the epoch's: every 3,600 s is every full hour.
 
-    One is asked once, with the view of its first symbol; the others are in `View.market`.
+    One is asked once, with the view of its first symbol that has begun; the others are in
+    `View.market`.
     """
 
     def __init__(self, contestants: Sequence[Contestant], start_ns: int) -> None:
@@ -34,7 +35,10 @@ class Clockwork:
                 every_s = seat.contestant.every_s
                 if every_s is None or seat.account in due or now_ns < self._next_ns[seat.account]:
                     continue
-                if all(len(one.features) == len(seat.columns) for one in view.market.values()):
+                if screen.history.at < 0:
+                    continue  # a symbol that has not begun
+                begun = [one for one in view.market.values() if one.now_ns]
+                if all(len(one.features) == len(seat.columns) for one in begun):
                     due[seat.account] = (decide, view, seat)
                     step_ns = every_s * NS_PER_S
                     self._next_ns[seat.account] = now_ns - now_ns % step_ns + step_ns

@@ -34,7 +34,7 @@ class Days:
         self.is_strict = False  # the newest bars are judged by two days' floors
 
     def roll(self, at_ns: int) -> None:
-        """One day ends at `at_ns` and another begins."""
+        """One day ends at `at_ns` and another begins; `on_day` is for the caller."""
         desk = self._desk
         for account in desk.accounts:
             guardian = self._guardians[account.index]
@@ -56,6 +56,10 @@ class Days:
             elif account.live:
                 desk.shed_risk(account)
         self.end_ns = self._clock.next_reset_ns(at_ns)
+
+    def roll_at_close(self, at_ns: int) -> None:
+        """The day ends with the bars that have just been played."""
+        self.roll(at_ns)
         self._on_day()
 
     def roll_inside_bars(self, now_ns: int) -> None:
@@ -74,6 +78,7 @@ class Days:
     def loosen(self) -> None:
         """The bars of two days are played: from here on only the new day's floors count."""
         self.is_strict = False
+        self._on_day()
         for account in self._desk.accounts:
             self._desk.set_floors(account)
 

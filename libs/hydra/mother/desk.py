@@ -258,6 +258,7 @@ class Desk:
                 )
             else:
                 ticket.swap -= event.pnl
+                account.posted_units += event.pnl
                 self.record(account.name, "swap", {"ticket": ticket.id}, event.pnl)
             account.refresh(ticket)
 
@@ -268,7 +269,8 @@ class Desk:
         ticket.left = event.steps
         ticket.commission += event.commission
         ticket.spread += event.spread
-        ticket.balance_before = account.balance_units + event.commission
+        ticket.balance_before = account.initial_units + account.posted_units
+        account.posted_units -= event.commission
         account.turnover_units += self._notional(ticket, event)
         self._guardians[account.index].on_opened(account.name, event.at_ns)
         self.record(
@@ -285,6 +287,7 @@ class Desk:
 
     def _closed(self, account: Account, ticket: LiveTicket, event: Event) -> None:
         ticket.close(event)
+        account.posted_units += event.pnl - event.commission
         account.turnover_units += self._notional(ticket, event)
         self.record(
             account.name,

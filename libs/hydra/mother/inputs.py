@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
 import msgspec
 
+from hydra.mother.answers import be_late
+from hydra.mother.seats import Seat
 from hydra.tournament.season import SeasonStore
 
 KILL, RELEASE, TIMEOUT = "external.kill", "external.release", "external.timeout"
+
+
+class Late(msgspec.Struct, frozen=True, kw_only=True):
+    """A decision that overran its deadline, as it is recorded."""
+
+    engine: str
+    symbol: str  # on which it was asked
+    waited: bool  # it was an answer that was waited for
+    text: str
 
 
 class Inputs:
@@ -15,11 +30,10 @@ class Inputs:
     def __init__(self, store: SeasonStore) -> None:
         self.stored_cycle = store.stored_cycle
         self._switches: dict[int, list[bool]] = {}
-        self.late: dict[int, list[str]] = {}  # by cycle: engines that overran their deadline
+        self.late: dict[int, list[Late]] = {}  # by cycle: decisions that overran a deadline
         for cycle, kind, body in store.external_inputs():
             if kind == TIMEOUT:
-                engine = str(msgspec.json.decode(body)["engine"])
-                self.late.setdefault(cycle, []).append(engine)
+                self.late.setdefault(cycle, []).append(msgspec.json.decode(body, type=Late))
             else:
                 self._switches.setdefault(cycle, []).append(kind == KILL)
 
@@ -27,10 +41,22 @@ class Inputs:
         """How the kill switch was turned at the start of the cycle: on, off."""
         return self._switches.get(cycle, [])
 
-    def was_late(self, cycle: int, engine: str) -> bool:
-        """Whether the engine's decision of this cycle overran its deadline; told once."""
-        late = self.late.get(cycle, [])
-        if engine not in late:
-            return False
-        late.remove(engine)
-        return True
+    def was_late(self, cycle: int, seat: Seat, *, waited: bool) -> str | None:
+        """What was said of a decision that overran its deadline then; None: it did not."""
+        known = (seat.contestant.name, seat.view.symbol, waited)
+        for one in self.late.get(cycle, ()):
+            if (one.engine, one.symbol, one.waited) == known:
+                return one.text
+        return None
+
+    def late_answer(self, cycle: int) -> Callable[[Seat], str | None]:
+        """Of the seats of this cycle: whether the answer was waited for in vain."""
+        return partial(self.was_late, cycle, waited=True)
+
+    def again(self, cycle: int, entries: Sequence[Any]) -> list[Any]:
+        """The entries of a repeated cycle; who overran the deadline then is late again."""
+        said = [self.was_late(cycle, entry[3], waited=False) for entry in entries]
+        return [
+            entry if late is None else (partial(be_late, late), *entry[1:])
+            for entry, late in zip(entries, said, strict=True)
+        ]

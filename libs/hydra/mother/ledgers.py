@@ -150,6 +150,7 @@ class Account:
     wins: int = 0
     _closed: array[int] = field(default_factory=lambda: array("q"))  # TRADE after TRADE
     turnover_units: int = 0  # notional of every fill
+    posted_units: int = 0  # of the events that were taken in so far
     amending: bool = False  # a stop may be on its way to the market
 
     @property

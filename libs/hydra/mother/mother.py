@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from functools import partial
-from typing import TypeVar, cast
+from typing import cast
 
 import msgspec
 import numpy as np
@@ -23,7 +23,14 @@ from hydra.errors import ConfigError, EngineError
 from hydra.guardian.guardian import Guardian
 from hydra.guardian.profiles import profile
 from hydra.market.bars import Chunk, Stream
-from hydra.mother.answers import Wishes, await_answers, fault_of_wish
+from hydra.mother.answers import (
+    FAILURES,
+    Failure,
+    Wishes,
+    await_answers,
+    fault_of_wish,
+    said_by,
+)
 from hydra.mother.bench import Bench
 from hydra.mother.calm import calm_collector
 from hydra.mother.clockwork import Clockwork
@@ -31,13 +38,13 @@ from hydra.mother.consensus import Consensus
 from hydra.mother.contestants import Contestant
 from hydra.mother.days import Days
 from hydra.mother.desk import Desk
-from hydra.mother.inputs import KILL, RELEASE, TIMEOUT, Inputs
+from hydra.mother.inputs import KILL, RELEASE, TIMEOUT, Inputs, Late
 from hydra.mother.ledgers import Account
 from hydra.mother.market import BookMarket
 from hydra.mother.moment import Moment
 from hydra.mother.plan import SeasonPlan
 from hydra.mother.scorekeeper import Scorekeeper
-from hydra.mother.seats import Call, Play, Screen, Seat, Wish
+from hydra.mother.seats import Screen, Seat, Wish
 from hydra.mother.shadow import Shadows
 from hydra.mother.watchdog import DecisionTimeout, Watchdog
 from hydra.portfolio.book import AccountBook
@@ -56,7 +63,6 @@ from hydra.tournament.season import EngineRow, SeasonStore, StandingRow
 
 HOUSE = "house"
 MS = 1_000_000
-AnyEntry = TypeVar("AnyEntry", Play, Call)
 
 
 class Mother:
@@ -81,8 +87,7 @@ class Mother:
         self._plan = plan
         self._contestants = tuple(contestants)
         self._streams = tuple(streams)
-        self._store = store
-        self._on_commit = on_commit
+        self._store, self._on_commit = store, on_commit
         instruments = tuple({s.symbol: s.instrument for s in streams if s.execution}.values())
         self._symbols = {one.symbol: i for i, one in enumerate(instruments)}
         names = [c.name for c in contestants] + [HOUSE] * (plan.mode == "consensus")
@@ -112,7 +117,7 @@ class Mother:
         free = Guardian(msgspec.structs.replace(profile("none"), reset=plan.profile.reset))
         strict = Guardian(plan.profile)
         self._guardians = [free if self._is_reference(i) else strict for i in range(len(names))]
-        self._free, self._strict = free, strict
+        self._all_guardians = (free, strict)
         for account in self.accounts:
             free.open_account(account.name, plan.initial_units, plan.start_ns)
             if self._guardians[account.index] is strict:
@@ -199,7 +204,7 @@ class Mother:
             view=View(
                 symbol=screen.stream.symbol,
                 instrument=screen.stream.instrument,
-                history=screen.history,
+                _history=screen.history,
                 account=account,
             ),
             columns=tuple(screen.column_of(f) for f in contestant.engine.features),
@@ -297,7 +302,7 @@ class Mother:
                 screen = screens[row_stream[row]]
                 play, awake = screen.play, screen.awake[bar] if screen.awake else ()
                 if cycle in self._inputs.late:
-                    play, awake = self._in_time(play), self._in_time(awake)
+                    play, awake = self._inputs.again(cycle, play), self._inputs.again(cycle, awake)
                 seats, sleepers = iter(play), iter(awake)
                 while play or awake:
                     watchdog.deciding = True
@@ -316,7 +321,7 @@ class Mother:
                             if wish:
                                 wishes.append((seat, wish))
                         break
-                    except (Exception, SystemExit) as error:
+                    except FAILURES as error:
                         watchdog.deciding = False
                         self._failed(seat, error)
                 watchdog.deciding = False
@@ -332,7 +337,7 @@ class Mother:
     def _ring(self, now_ns: int) -> None:
         """Between the bars and the decisions: what is due by the clock of the market."""
         if now_ns == self._days.end_ns:
-            self._days.roll(now_ns)
+            self._days.roll_at_close(now_ns)
         if self._days.is_strict:
             self._days.loosen()
         if now_ns >= self._scores.next_sample_ns:
@@ -343,22 +348,25 @@ class Mother:
 
     def _ask_by_clock(self, now_ns: int, wishes: Wishes) -> None:
         for decide, view, seat in self._clockwork.due(now_ns, self._screens):
-            if self._inputs.was_late(self._moment.cycle, seat.contestant.name):
-                self._failed(seat, DecisionTimeout())
+            late = self._inputs.was_late(self._moment.cycle, seat, waited=False)
+            if late is not None:
+                self._failed(seat, DecisionTimeout(late))
                 continue
             self._watchdog.deciding = True
             try:
                 wish = decide(view)
                 if wish:
                     wishes.append((seat, wish))
-            except (Exception, SystemExit) as error:
+            except FAILURES as error:
                 self._watchdog.deciding = False
                 self._failed(seat, error)
             self._watchdog.deciding = False
 
     async def _grant(self, wishes: Wishes) -> None:
         """Await what is not there yet, then put every sound wish on the desk."""
-        for seat, failure in await await_answers(wishes):
+        for seat, failure in await await_answers(
+            wishes, self._inputs.late_answer(self._moment.cycle)
+        ):
             self._failed(seat, failure)
         # In the order of the accounts, so that sleeping does not change who comes first.
         wishes.sort(key=lambda wish: wish[0].account)
@@ -382,14 +390,17 @@ class Mother:
 
     # Failures
 
-    def _failed(self, seat: Seat, error: Exception | SystemExit) -> None:
+    def _failed(self, seat: Seat, error: Failure) -> None:
         """Record that an engine failed; bench it when it keeps failing."""
         account = self.accounts[seat.account]
         if isinstance(error, DecisionTimeout):
-            text = f"no answer within {seat.contestant.deadline_s:g} s"
-            self.desk.record(account.name, TIMEOUT, {"engine": account.name})
+            text = error.text or f"no answer within {seat.contestant.deadline_s:g} s"
+            late = Late(
+                engine=account.name, symbol=seat.view.symbol, waited=error.waited, text=text
+            )
+            self.desk.record(account.name, TIMEOUT, msgspec.structs.asdict(late))
         else:
-            text = f"{type(error).__name__}: {error}"
+            text = said_by(error)
             self.desk.record(account.name, "failed", {"text": text})
         if self._bench.failed(account.name):
             self._dismiss(account, "benched", text, BY_BENCH)
@@ -448,7 +459,7 @@ class Mother:
         self._killed = on
         self._wanted_switch = None
         self.desk.record("", KILL if on else RELEASE, {})
-        for guardian in (self._free, self._strict):
+        for guardian in self._all_guardians:
             if on:
                 guardian.kill("kill switch")
             else:
@@ -456,16 +467,6 @@ class Mother:
         if on:
             for account in self.accounts:
                 self.desk.close_all(account, BY_KILL_SWITCH, self._moment.now_ns)
-
-    def _in_time(self, entries: Sequence[AnyEntry]) -> list[AnyEntry]:
-        """The seats of a repeated cycle without those that overran their deadline then."""
-        kept: list[AnyEntry] = []
-        for entry in entries:
-            if self._inputs.was_late(self._moment.cycle, entry[3].contestant.name):
-                self._failed(entry[3], DecisionTimeout())
-            else:
-                kept.append(entry)
-        return kept
 
     def _commit(self) -> None:
         self.desk.write_tickets()
@@ -495,6 +496,5 @@ class Mother:
         return self._store.close(self._moment.cycle, self._moment.now_ns, self.standings)
 
     def _luck_market(self) -> LuckMarket | None:
-        if self._plan.luck_traders == 0:
-            return None
-        return LuckMarket([one.closes() for one in self._recorders if one is not None])
+        recorders = [one for one in self._recorders if one is not None]
+        return LuckMarket([r.closes() for r in recorders]) if self._plan.luck_traders else None

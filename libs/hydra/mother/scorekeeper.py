@@ -23,7 +23,7 @@ from hydra.tournament.season import EngineRow, EquityRow, SeasonStore, StandingR
 
 HOUSE = "house"
 # A season with many trades has its luck line drawn by fewer traders: so many trades in all.
-LUCK_TRADES = 2_000_000
+LUCK_TRADES = 20_000_000
 FEWEST_LUCK_TRADERS = 500
 
 
@@ -49,6 +49,7 @@ class Scorekeeper:
         self.states: dict[str, EngineRow] = {}
         self.weights: dict[str, float] = {}
         self.next_sample_ns = plan.start_ns
+        self._scored_ns = 0
         self._at_ns: list[int] = []
         self._equity: list[list[int]] = []
         self._reweigh(self.standings())
@@ -113,6 +114,7 @@ class Scorekeeper:
         """Close a scoring cycle: points for today's places, weights for tomorrow."""
         if not self._at_ns or self._at_ns[-1] != now_ns:
             self.sample(now_ns)
+        self._scored_ns = now_ns
         places = self.standings()
         for row in self._board.score(places, now_ns):
             self._store.score(row)
@@ -128,7 +130,8 @@ class Scorekeeper:
             # Taken before the last tickets were closed.
             del self._at_ns[-1], self._equity[-1]
         self.sample(now_ns)
-        self.score(now_ns)
+        if self._scored_ns != now_ns:  # else the season ends with a day, which is scored
+            self.score(now_ns)
         initial = self._plan.initial_units
         count = len(self._contestants)
         curves = np.array([[initial] * len(self._accounts), *self._equity], np.float64)
@@ -205,7 +208,10 @@ class Scorekeeper:
         trades = account.closed()
         traders = self._plan.luck_traders
         if len(trades):
-            traders = min(traders, max(FEWEST_LUCK_TRADERS, LUCK_TRADES // len(trades)))
+            traders = min(
+                traders,
+                max(FEWEST_LUCK_TRADERS, LUCK_TRADES // (len(trades) * len(self._contestants))),
+            )
         line = luck_line(
             market, _columns(trades, account, bar_ns), seed=self._plan.seed, traders=traders
         )

@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from hydra.engines.view import History, View
+from hydra.engines.view import LOOK_BACK_BARS, History, View
 from hydra.errors import EngineError
 from hydra.features.block import FeatureBlock
 from hydra.features.specs import Feature
@@ -24,8 +24,6 @@ from hydra.portfolio.intents import Intent
 Features = tuple[float, ...]
 Wish = Sequence[Intent] | Awaitable[Sequence[Intent]]
 Decide = Callable[[View], Wish]
-
-TAIL_BARS = 1_000  # how far back an engine may look
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -97,7 +95,7 @@ class Screen:
         Returns the seats whose `wakes` failed: they are not asked in this chunk.
         """
         h = self.history
-        keep = slice(max(0, len(h.open_ns) - TAIL_BARS), None)
+        keep = slice(max(0, len(h.open_ns) - LOOK_BACK_BARS), None)
         for name in (
             "open_ns", "open", "high", "low", "close", "volume", "bid_close", "ask_close",
         ):  # fmt: skip

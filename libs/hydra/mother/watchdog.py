@@ -21,8 +21,10 @@ from hydra.mother.moment import Moment
 TICKS_A_DEADLINE = 4
 
 
-class DecisionTimeout(Exception):
+class DecisionTimeout(BaseException):
     """Raised inside an engine that overran its deadline.
+
+    Not an Exception, so that an engine that catches every one does not catch it.
 
     `waited`: it was an answer that Mother waited for, not a call.
     """

@@ -75,6 +75,8 @@ def fault_of(intent: object) -> str:
         order: object = intent.order
         if type(intent.symbol) is not str:
             return f"asked for a symbol that is no text but {type(intent.symbol).__name__}"
+        if _fault_of_text(intent.symbol):
+            return "asked for a symbol that cannot be read"
         if not isinstance(side, Side):
             return f"asked for the side {side!r:.40}, which is neither BUY nor SELL"
         if not isinstance(order, OrderType):

@@ -90,7 +90,7 @@ def volatility_risk_frac(
     `stop_distance` ÷ price of itself at the stop. `target_frac` is yearly volatility as a
     share of equity; `bar_volatility` the standard deviation of one bar's log return.
     """
-    yearly = bars_per_year(view.instrument.calendar, view.history.resolution_ns) ** 0.5
+    yearly = bars_per_year(view.instrument.calendar, view.resolution_ns) ** 0.5
     exposure = target_frac / (bar_volatility * yearly * max(1, len(view.market)))
     risk = min(exposure * stop_distance / view.close, 1.0)
     return max(Decimal(f"{risk:.8f}"), Decimal("1e-8"))
