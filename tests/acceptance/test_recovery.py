@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Engine, event
 from hydra.engines.view import View
 from hydra.errors import ConfigError, JournalFault, StorageError
 from hydra.market.bars import BarTable
-from hydra.portfolio.intents import Intent
+from hydra.portfolio.intents import Close, Intent
 from hydra.storage.database import reading
 from hydra.storage.verify import verify_season
 from tests.support.processes import (
@@ -28,6 +28,8 @@ from tests.support.processes import (
     rows_of,
     sample_tables,
 )
+
+pytest_plugins = ["tests.support.postgres"]
 
 
 class Mortal:
@@ -43,6 +45,34 @@ class Mortal:
         if self._left == 0:
             die()
         return ()
+
+
+class Failing:
+    """Fails whenever it is asked."""
+
+    features = ()
+
+    def decide(self, view: View) -> Sequence[Intent]:
+        raise RuntimeError("again")
+
+
+class Troubled:
+    """Trades, and now and then fails or asks for nonsense: never three times in a row."""
+
+    features = ()
+
+    def __init__(self) -> None:
+        self._asked = 0
+
+    def decide(self, view: View) -> Sequence[Intent]:
+        self._asked += 1
+        if self._asked % 17 == 0:
+            raise RuntimeError(f"decision {self._asked}")
+        if self._asked % 29 == 0:
+            return (Close(ticket=10_000),)
+        if view.tickets:
+            return [view.close_ticket(t) for t in view.tickets] if self._asked % 5 == 0 else ()
+        return (view.sell(stop=view.close * 1.04, target=view.close * 0.97),)
 
 
 SETUP = Setup(tables=sample_tables(bars=250), more=lambda: {"mortal": Mortal()})
@@ -155,6 +185,35 @@ def test_killed_at_any_point_it_ends_with_the_undisturbed_digest_and_rows(
     assert set(tickets.values()) == {1}
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("n", [9, 77, 130, 201, 244])
+def test_so_does_a_season_by_consensus_among_engines_in_trouble(tmp_path: Path, n: int) -> None:
+    setup = replace(
+        SETUP,
+        specs=("ema_trend", "mean_reversion", "flat"),
+        more=lambda: {"troubled": Troubled(), "fails": Failing()},
+        mode="consensus",
+    )
+    whole = url_of(tmp_path / "whole")
+    (tmp_path / "whole").mkdir()
+    digest = setup.play_stored(whole)
+    url = url_of(tmp_path)
+
+    def work(say: Say) -> None:
+        replace(setup, plan=EVERY_CYCLE).play_stored(url, on_commit=lambda c, now_ns: say(str(c)))
+
+    child = fork(work)
+    child.lines(n)
+    child.kill()
+    assert child.wait() == -9
+
+    assert in_child(lambda say: say(setup.play_stored(url, resume=True))) == [digest]
+    assert_sound(url)
+    assert rows_of(url) == rows_of(whole)
+    states = {row[0]: row[4] for row in rows_of(url)["engines"]}
+    assert (states["fails"], states["troubled"]) == ("benched", "playing")
+
+
 def test_killed_again_and_again_it_still_ends_as_it_should(
     tmp_path: Path, undisturbed: tuple[str, dict[str, list[object]]]
 ) -> None:
@@ -175,6 +234,18 @@ def test_killed_again_and_again_it_still_ends_as_it_should(
 
     assert resumed(url) == undisturbed[0]
     assert rows_of(url) == undisturbed[1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n", [3, 60, 140, 230])
+def test_on_postgres_too(
+    postgres_url: str, undisturbed: tuple[str, dict[str, list[object]]], n: int
+) -> None:
+    die_at_line(postgres_url, n)
+    assert_sound(postgres_url)
+
+    assert resumed(postgres_url) == undisturbed[0]
+    assert_sound(postgres_url)
 
 
 def test_a_season_killed_before_its_first_commit_starts_from_the_beginning(

@@ -11,7 +11,7 @@ import pytest
 from tests.support.shared_data import ROOT
 
 ROOMS = ("market", "features", "portfolio", "guardian", "tournament", "engines", "mother")
-EDGES = ("feeds", "storage")
+EDGES = ("feeds", "brokers", "storage", "operations")
 COMMON = ("clock", "errors", "settings", "jit")
 # What an edge may know: the values of the rooms, never who plays them.
 KNOWN_TO_EDGES = ("market", "features", "portfolio", "guardian", "tournament")

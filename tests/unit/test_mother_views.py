@@ -178,3 +178,10 @@ def test_features_are_warm_or_it_is_not_asked() -> None:
     for i, (mean, newest) in enumerate(watcher.seen, start=4):
         assert newest == table.close[i]
         assert mean == pytest.approx(table.close[i - 4 : i + 1].mean())
+
+
+def test_of_its_account_it_sees_figures_and_never_the_ledger() -> None:
+    def look(view: View) -> Any:
+        return [name for name in dir(view.account) if not name.startswith("_")]
+
+    assert watch(look, [walk(5)])[0] == ["balance_units", "equity_units", "tickets"]

@@ -225,3 +225,24 @@ class Account:
                 break
         for view in self.views.get(symbol, ()):
             view.tickets = mine
+
+
+class OwnSight:
+    """What an engine may see of its account: figures, never the account itself."""
+
+    __slots__ = ("_account",)
+
+    def __init__(self, account: Account) -> None:
+        self._account = account
+
+    @property
+    def equity_units(self) -> int:
+        return self._account.equity_units
+
+    @property
+    def balance_units(self) -> int:
+        return self._account.balance_units
+
+    @property
+    def tickets(self) -> tuple[Ticket, ...]:
+        return self._account.tickets

@@ -39,7 +39,7 @@ from hydra.mother.contestants import Contestant
 from hydra.mother.days import Days
 from hydra.mother.desk import Desk
 from hydra.mother.inputs import KILL, RELEASE, TIMEOUT, Inputs, Late
-from hydra.mother.ledgers import Account
+from hydra.mother.ledgers import Account, OwnSight
 from hydra.mother.market import BookMarket
 from hydra.mother.moment import Moment
 from hydra.mother.plan import SeasonPlan
@@ -205,7 +205,7 @@ class Mother:
                 symbol=screen.stream.symbol,
                 instrument=screen.stream.instrument,
                 _history=screen.history,
-                account=account,
+                account=OwnSight(account),
             ),
             columns=tuple(screen.column_of(f) for f in contestant.engine.features),
             wakes=(
@@ -260,9 +260,7 @@ class Mother:
         for screen, recorder, table in zip(
             self._screens, self._recorders, chunk.tables, strict=True
         ):
-            for seat, error in screen.load(table):
-                text = f"wakes: {type(error).__name__}: {error}"
-                self._dismiss(self.accounts[seat.account], "benched", text, BY_BENCH)
+            screen.load(table)
             if recorder is not None:
                 rows = np.flatnonzero(chunk.row_stream == screen.stream.index)
                 bars[rows] = recorder.records(table)[chunk.row_bar[rows]]

@@ -89,11 +89,8 @@ class Screen:
         if self._specs:
             self.block = FeatureBlock(tuple(self._specs), self.stream.resolution_ns)
 
-    def load(self, table: BarTable) -> list[tuple[Seat, Exception]]:
-        """Take in the bars of a chunk; `history.at` stays before them.
-
-        Returns the seats whose `wakes` failed: they are not asked in this chunk.
-        """
+    def load(self, table: BarTable) -> None:
+        """Take in the bars of a chunk; `history.at` stays before them."""
         h = self.history
         keep = slice(max(0, len(h.open_ns) - LOOK_BACK_BARS), None)
         for name in (
@@ -113,27 +110,24 @@ class Screen:
         entries = [(seat.decide, seat.view, rows[seat.columns], seat) for seat in others]
         self.play = [entry for entry in entries if entry[3].contestant.every_s is None]
         self.on_clock = [entry for entry in entries if entry[3].contestant.every_s is not None]
-        return self._wake(sleepers, values)
+        self._wake(sleepers, values)
 
-    def _wake(
-        self, sleepers: Sequence[Seat], values: NDArray[np.float64]
-    ) -> list[tuple[Seat, Exception]]:
+    def _wake(self, sleepers: Sequence[Seat], values: NDArray[np.float64]) -> None:
         """Lay out which sleepers are to be asked at which bar."""
-        failed: list[tuple[Seat, Exception]] = []
         self.awake = [[] for _ in range(len(values) if sleepers else 0)]
         for seat in sleepers if len(values) else ():
             mine = values[:, seat.columns]
+            faults: dict[int, Exception] = {}
             try:
-                asked = seat.wakes(mine) if seat.wakes is not None else None
-                if not isinstance(asked, np.ndarray) or asked.shape != (len(mine),):
-                    raise EngineError(f"wakes() must give one bool for each of {len(mine)} rows")
-            except Exception as error:
-                failed.append((seat, error))
-                continue
+                asked = _wakes(seat, mine)
+            except Exception:
+                # Row by row, so that it fails at the bar at which it fails, however the bars
+                # are cut into chunks.
+                asked, faults = _wakes_by_row(seat, mine)
             bars = np.flatnonzero(asked & ~np.isnan(mine).any(axis=1))
             for bar, seen in zip(bars.tolist(), mine[bars].tolist(), strict=True):
-                self.awake[bar].append((seat.decide, seat.view, tuple(seen), seat))
-        return failed
+                decide = _failing(faults[bar]) if bar in faults else seat.decide
+                self.awake[bar].append((decide, seat.view, tuple(seen), seat))
 
     def _rows(
         self, values: NDArray[np.float64], wanted: set[tuple[int, ...]]
@@ -179,11 +173,14 @@ class Screen:
     def bind(self, account: int, decide: Decide) -> None:
         """From the next bar on ask this instead of what the contestant was asked by so far."""
         for seat in self.seats:
-            if seat.account == account:
-                seat.decide = decide
-        self.play = [(e[3].decide, *e[1:]) for e in self.play]
-        self.on_clock = [(e[3].decide, *e[1:]) for e in self.on_clock]
-        self.awake = [[(c[3].decide, *c[1:]) for c in calls] for calls in self.awake]
+            if seat.account != account:
+                continue
+            before, seat.decide = seat.decide, decide
+            self.play = [(decide, *e[1:]) if e[0] is before else e for e in self.play]
+            self.on_clock = [(decide, *e[1:]) if e[0] is before else e for e in self.on_clock]
+            self.awake = [
+                [(decide, *c[1:]) if c[0] is before else c for c in calls] for calls in self.awake
+            ]
 
     def dismiss(self, account: int) -> None:
         """Take the contestant's seat away, for good."""
@@ -191,3 +188,37 @@ class Screen:
         self.play = [entry for entry in self.play if entry[3].account != account]
         self.on_clock = [entry for entry in self.on_clock if entry[3].account != account]
         self.awake = [[c for c in calls if c[3].account != account] for calls in self.awake]
+
+
+def _wakes(seat: Seat, features: NDArray[np.float64]) -> NDArray[np.bool_]:
+    asked = seat.wakes(features) if seat.wakes is not None else None
+    if not (
+        isinstance(asked, np.ndarray)
+        and asked.dtype == np.bool_
+        and asked.shape == (len(features),)
+    ):
+        raise EngineError("wakes() must give an array of one bool for each row")
+    return asked
+
+
+def _wakes_by_row(
+    seat: Seat, features: NDArray[np.float64]
+) -> tuple[NDArray[np.bool_], dict[int, Exception]]:
+    """As `_wakes`, and the rows on which it fails, which count as awake."""
+    asked = np.ones(len(features), np.bool_)
+    faults: dict[int, Exception] = {}
+    for row in range(len(features)):
+        try:
+            asked[row] = _wakes(seat, features[row : row + 1])[0]
+        except Exception as error:
+            faults[row] = error
+    return asked, faults
+
+
+def _failing(error: Exception) -> Decide:
+    """A decision that fails as the engine's `wakes` did on its bar."""
+
+    def decide(view: View) -> Wish:
+        raise error
+
+    return decide
