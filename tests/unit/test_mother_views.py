@@ -182,6 +182,6 @@ def test_features_are_warm_or_it_is_not_asked() -> None:
 
 def test_of_its_account_it_sees_figures_and_never_the_ledger() -> None:
     def look(view: View) -> Any:
-        return [name for name in dir(view.account) if not name.startswith("_")]
+        return tuple(name for name in dir(view.account) if not name.startswith("_"))
 
-    assert watch(look, [walk(5)])[0] == ["balance_units", "equity_units", "tickets"]
+    assert watch(look, [walk(5)])[0] == ("balance_units", "equity_units", "tickets")
