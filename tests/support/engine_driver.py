@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hydra.engines.protocol import Engine
-from hydra.engines.view import History, View
+from hydra.engines.view import View
 from hydra.features.block import FeatureBlock
 from hydra.market.bars import BarTable
-from hydra.market.instruments import UNITS_PER_USD
 from hydra.portfolio.intents import Amend, Close, Intent, Open, Side, Ticket
 from tests.support.bars import a_random_walk, an_instrument
+from tests.support.views import StillAccount, history_of
 
 BTC = an_instrument("BTC-USD", spread_bps="2")
 
@@ -67,12 +67,9 @@ def joined(before: BarTable, after: BarTable, cut: int) -> BarTable:
 
 
 @dataclass(slots=True, kw_only=True)
-class ToyAccount:
+class ToyAccount(StillAccount):
     """Fills every order at the next open and stops inside the bar; costs nothing."""
 
-    equity_units: int = 25_000 * UNITS_PER_USD
-    balance_units: int = 25_000 * UNITS_PER_USD
-    tickets: tuple[Ticket, ...] = ()
     filled: int = 0
 
     def submit(self, intents: Sequence[Intent], at_ns: int) -> None:
@@ -126,18 +123,7 @@ class ToyAccount:
 def drive(engine: Engine, table: BarTable) -> list[tuple[int, tuple[Intent, ...]]]:
     """(bar, what the engine then wished for) wherever it wished for something."""
     account = ToyAccount()
-    history = History(
-        instrument=table.instrument,
-        resolution_ns=table.resolution_ns,
-        open_ns=table.open_ns,
-        open=table.open,
-        high=table.high,
-        low=table.low,
-        close=table.close,
-        volume=table.volume,
-        bid_close=table.bid_close,
-        ask_close=table.ask_close,
-    )
+    history = history_of(table, -1)
     view = View(symbol=table.symbol, instrument=table.instrument, _history=history, account=account)
     view.market = {table.symbol: view}
     rows = FeatureBlock(tuple(engine.features), table.resolution_ns).extend(
@@ -150,6 +136,7 @@ def drive(engine: Engine, table: BarTable) -> list[tuple[int, tuple[Intent, ...]
             continue
         history.at = bar
         view.features = tuple(features.tolist())
+        account.now_ns = view.now_ns
         view.tickets = account.tickets
         intents = engine.decide(view)
         if not isinstance(intents, Sequence):

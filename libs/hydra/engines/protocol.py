@@ -5,12 +5,51 @@ from __future__ import annotations
 from collections.abc import Awaitable, Sequence
 from typing import Protocol, runtime_checkable
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from hydra.engines.view import View
 from hydra.features.specs import Feature
 from hydra.portfolio.intents import Intent
+from hydra.tournament.season import LessonRow, ModelCallRow
+
+
+class Abstention(msgspec.Struct, frozen=True, kw_only=True):
+    """An engine had no decision to give: not the same as deciding to do nothing."""
+
+    reason: str  # a word: late, unreachable, unparseable, over-budget, …
+    text: str  # in a sentence
+
+
+class Refusal(msgspec.Struct, frozen=True, kw_only=True):
+    """A decision that makes no sense on this market, found before it became an intent."""
+
+    symbol: str  # as the engine named it
+    rule: str  # a word: unknown-asset, stop-side, far-price, …
+    limit: str  # what it was held against
+    figure: str  # what it said
+    text: str  # in a sentence
+    decision: dict[str, object]  # as it was read, JSON values
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """What an engine says that has more to say than its intents: a gladiator.
+
+    It is recorded whatever is in it, so that abstaining, holding and being refused can be told
+    apart. Orders arrive `latency_ns` after the question.
+    """
+
+    intents: tuple[Intent, ...] = ()
+    refusals: tuple[Refusal, ...] = ()
+    holds: tuple[str, ...] = ()  # reasons for doing nothing, one a symbol or for all
+    abstention: Abstention | None = None  # then there is nothing of the other three
+    latency_ns: int = 0
+    calls: tuple[ModelCallRow, ...] = ()  # what was asked of a model for it
+    lessons: tuple[LessonRow, ...] = ()  # what it has learned since the last answer
+
+
+Decision = Sequence[Intent] | Answer
 
 
 class Engine(Protocol):
@@ -27,7 +66,7 @@ class Engine(Protocol):
         """What `View.features` holds, in this order."""
         ...
 
-    def decide(self, view: View) -> Sequence[Intent] | Awaitable[Sequence[Intent]]: ...
+    def decide(self, view: View) -> Decision | Awaitable[Decision]: ...
 
 
 @runtime_checkable

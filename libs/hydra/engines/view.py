@@ -6,7 +6,7 @@ in it holds a bar that has not closed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -14,12 +14,13 @@ from math import nan
 from types import MappingProxyType
 from typing import Protocol, TypedDict, TypeVar, Unpack
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from hydra.clock import to_datetime
 from hydra.market.instruments import UNITS_PER_USD, Instrument
-from hydra.portfolio.intents import Amend, Close, Open, OrderType, Side, Ticket
+from hydra.portfolio.intents import Amend, Close, Invalidation, Open, OrderType, Side, Ticket
 
 Float64 = NDArray[np.float64]
 LOOK_BACK_BARS = 1_000  # how far back an engine may look
@@ -70,6 +71,52 @@ class Terms(TypedDict, total=False):
     confidence: float | None
     thesis: str
     expires_s: float | None
+    target_first: float | None
+    hold_s: float | None
+    invalidation: Invalidation | None
+
+
+class Ruling(msgspec.Struct, frozen=True, kw_only=True):
+    """A wish of the engine's that was not granted as it was made."""
+
+    at_ns: int
+    symbol: str
+    kind: str  # refused or resized
+    rule: str
+    text: str  # why, with limit and figure
+
+
+class ClosedTicket(msgspec.Struct, frozen=True, kw_only=True):
+    """A ticket of the engine's that is over."""
+
+    id: int
+    symbol: str
+    side: Side
+    entry: Decimal
+    exit: Decimal
+    entry_ns: int
+    closed_ns: int
+    net_usd: Decimal  # after every cost
+    net_frac: float  # of the balance at entry
+    reason: str  # stop, target, engine, invalidation, expiry, …
+    stop: Decimal | None  # as it stood at the end
+    target: Decimal | None
+    thesis: str
+    confidence: float | None
+    target_first: float | None  # the probability that the engine had stated
+
+
+class TradingCosts(msgspec.Struct, frozen=True, kw_only=True):
+    """What trading one symbol costs now, in basis points of the price."""
+
+    spread_bps: float  # full
+    commission_bps: float  # each side
+    slippage_bps: float  # each side, of a small order
+
+    @property
+    def least_move_bps(self) -> float:
+        """The move in one's favour that pays for opening and closing."""
+        return self.spread_bps + 2 * (self.commission_bps + self.slippage_bps)
 
 
 class OwnAccount(Protocol):
@@ -82,6 +129,48 @@ class OwnAccount(Protocol):
     @property
     def tickets(self) -> tuple[Ticket, ...]:
         """All own tickets, every symbol, oldest first."""
+        ...
+
+    @property
+    def now_ns(self) -> int:
+        """The market's time: bars of a symbol that is silent may have closed long before."""
+        ...
+
+    @property
+    def initial_units(self) -> int: ...
+    @property
+    def room_units(self) -> tuple[int | None, int | None]:
+        """What may still be lost (today, in all) before the guardian stops the account.
+
+        None: its profile has no such limit.
+        """
+        ...
+
+    @property
+    def rules(self) -> tuple[str, ...]:
+        """The guardian's limits on single orders, a sentence each."""
+        ...
+
+    @property
+    def rulings(self) -> tuple[Ruling, ...]:
+        """The last refusals and resizings, oldest first; a few."""
+        ...
+
+    @property
+    def closed(self) -> Sequence[ClosedTicket]:
+        """All tickets that are over, in the order in which they closed.
+
+        Kept for engines with `keeps_history`; empty for the others.
+        """
+        ...
+
+    @property
+    def place(self) -> tuple[int | None, int]:
+        """(rank now, how many hold one); the rank is None for who holds none."""
+        ...
+
+    def costs(self, symbol: str) -> TradingCosts:
+        """Raises KeyError for a symbol that is not in the season."""
         ...
 
 
@@ -103,6 +192,8 @@ class View:
     features: tuple[float, ...] = ()  # the engine's own, in its order, none of them NaN
     tickets: tuple[Ticket, ...] = ()  # own tickets on this symbol, oldest first
     market: Mapping[str, View] = field(default_factory=lambda: MappingProxyType({}))
+    wider: Mapping[str, View] = field(default_factory=lambda: MappingProxyType({}))
+    # The same symbols in coarser bars, for engines that look at two resolutions; no features.
 
     def _newest(self, values: Float64) -> float:
         """NaN before the symbol's first bar: what lies at -1 is not to be seen."""
@@ -199,6 +290,9 @@ class View:
             confidence=terms.get("confidence"),
             thesis=terms.get("thesis", ""),
             expires_s=terms.get("expires_s"),
+            target_first=terms.get("target_first"),
+            hold_s=terms.get("hold_s"),
+            invalidation=terms.get("invalidation"),
         )
 
     def buy(self, **terms: Unpack[Terms]) -> Open:

@@ -21,6 +21,20 @@ class OrderType(StrEnum):
     STOP = "stop"
 
 
+class Invalidation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What would prove a ticket's thesis wrong: the platform then closes it, asking nobody.
+
+    Judged at every close of a bar of `resolution_ns`, on the close (a mid price where the data
+    has bid and ask), and, where `within_s` is set, so long after the entry at the latest.
+    """
+
+    resolution_ns: int = 0  # of the bars whose closes count; 0: only the time does
+    below: Decimal | None = None  # a close below it
+    above: Decimal | None = None  # a close above it
+    within_s: float | None = None  # the thesis must have worked out by then
+    text: str = ""  # in the engine's own words
+
+
 class Open(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="open"):
     """A new ticket. Size comes from `lots`, else from risk ÷ stop distance.
 
@@ -38,6 +52,9 @@ class Open(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="o
     confidence: float | None = None  # 0 to 1
     thesis: str = ""
     expires_s: float | None = None  # an unfilled order is cancelled so long after the decision
+    target_first: float | None = None  # stated probability that the target comes before the stop
+    hold_s: float | None = None  # how long the engine expects to hold it
+    invalidation: Invalidation | None = None
 
 
 class Close(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="close"):
@@ -141,3 +158,5 @@ class Ticket(msgspec.Struct, frozen=True, kw_only=True):
     entry: Decimal | None  # fill price, None while pending
     entry_ns: int  # instant of the fill, or of the decision while pending
     thesis: str = ""
+    invalidation: Invalidation | None = None
+    target_first: float | None = None  # as it was stated

@@ -116,6 +116,51 @@ class LatchRow(msgspec.Struct, frozen=True, kw_only=True):
     text: str
 
 
+class ModelCallRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One question to a model and what came of it. Its key is engine, at_ns and attempt."""
+
+    engine: str
+    at_ns: int  # the market's time
+    attempt: int  # 1: the question, 2: the request to repair the answer, 3: the reflection
+    provider: str
+    model: str  # as it was asked for
+    model_said: str  # as the provider named what answered; "" where nothing did
+    prompt_version: str
+    prompt_sha256: str  # of all that was sent
+    system_sha256: str  # of the system prompt, whose text is in `prompts`
+    prompt: str  # JSON: [[role, text], …], without the system prompt
+    params: dict[str, object]
+    outcome: str  # a value of hydra.engines.llm.calls.Outcome
+    error: str
+    reply: str  # what the model said, unchanged
+    finish: str
+    input_tokens: int | None
+    output_tokens: int | None
+    cached_tokens: int | None
+    cost_units: int | None  # 1e-8 USD; None: unknown
+    latency_ns: int
+    tries: int
+    called_ns: int  # the machine's time; enters no hash
+
+
+class PromptRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A system prompt, stored once however often it is sent."""
+
+    sha256: str
+    version: str
+    text: str
+
+
+class LessonRow(msgspec.Struct, frozen=True, kw_only=True):
+    """What a gladiator learned when a ticket of its was over."""
+
+    engine: str
+    at_ns: int  # the market's time at which it was known
+    ticket: int
+    text: str  # from the data: what it did and what came of it
+    words: str  # the model's own, "" without a reflection
+
+
 class StandingRow(msgspec.Struct, frozen=True, kw_only=True):
     """An engine's final line, `metrics` included; written when the season closes."""
 
