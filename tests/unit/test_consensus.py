@@ -51,7 +51,10 @@ class Parliament:
             SimpleNamespace(weights=self.weights),
         )
         consensus.hear(
-            [(cast(Seat, seat), wish) for seat, wish in zip(seats, wishes.values(), strict=True)],
+            [
+                (cast(Seat, seat), wish, 0)
+                for seat, wish in zip(seats, wishes.values(), strict=True)
+            ],
             cast(Sequence[Account], accounts),
         )
         return consensus.decide()

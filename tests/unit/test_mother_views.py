@@ -184,4 +184,7 @@ def test_of_its_account_it_sees_figures_and_never_the_ledger() -> None:
     def look(view: View) -> Any:
         return tuple(name for name in dir(view.account) if not name.startswith("_"))
 
-    assert watch(look, [walk(5)])[0] == ("balance_units", "equity_units", "tickets")
+    assert watch(look, [walk(5)])[0] == (
+        "balance_units", "closed", "costs", "equity_units", "initial_units", "now_ns", "place",
+        "room_units", "rules", "rulings", "tickets",
+    )  # fmt: skip

@@ -20,6 +20,7 @@ class Abstention(msgspec.Struct, frozen=True, kw_only=True):
 
     reason: str  # a word: late, unreachable, unparseable, over-budget, …
     text: str  # in a sentence
+    lasting: bool = False  # it will not pass by itself: an engine that keeps it up is benched
 
 
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):

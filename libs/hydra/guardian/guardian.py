@@ -243,6 +243,15 @@ class Guardian:
             None if total is None else equity_units - total,
         )
 
+    def room_units(self, name: str, equity_units: int) -> tuple[int | None, int | None]:
+        """What may still be lost before the guardian itself stops the account (today, in all)."""
+        memory = self._memories[name]
+        daily, total = _known(memory.daily_floor), _known(memory.total_floor)
+        return (
+            None if daily is None else max(0, equity_units - daily),
+            None if total is None else max(0, equity_units - total),
+        )
+
     def excess_risk_units(self, account: AccountState, market: MarketState) -> int | None:
         """By how much the stops of all tickets together break the risk budget; 0: they fit.
 

@@ -271,6 +271,41 @@ PROFILES: Mapping[str, Profile] = {
 }
 
 
+def in_words(one: Profile) -> tuple[str, ...]:
+    """What the profile asks of a single order, a sentence each, for whoever places orders."""
+
+    def percent(frac: Decimal) -> str:
+        return f"{(100 * frac).normalize():f} %"
+
+    said = ["Every trade needs a stop."] if one.stop_required else []
+    risks = [r for r in (one.position_risk_frac, one.risk_per_trade_frac) if r is not None]
+    if risks:
+        said.append(
+            f"A trade may lose at most {percent(min(risks))} of equity at its stop; a larger one"
+            f" is made smaller, one without a figure risks {percent(one.default_risk_frac)}."
+        )
+    if one.max_positions is not None:
+        said.append(f"At most {one.max_positions} open and pending tickets.")
+    if one.max_correlation is not None:
+        said.append(
+            "No ticket that moves as one on another asset does: correlation of returns, signed by"
+            f" the sides, above {one.max_correlation}."
+        )
+    if one.cooldown_s is not None:
+        said.append(f"{one.cooldown_s} s between two tickets of one asset and side.")
+    if one.max_trades_per_day is not None:
+        said.append(f"At most {one.max_trades_per_day} new tickets a day.")
+    for lots, of in ((one.max_order_lots, "an order"), (one.max_net_lots, "one asset")):
+        if lots is not None:
+            said.append(f"At most {lots} lots in {of}.")
+    if one.max_entry_deviation_frac is not None:
+        said.append(
+            "An entry is cancelled when the price has moved from the decision by more than"
+            f" {percent(one.max_entry_deviation_frac)} of the distance to its stop."
+        )
+    return tuple(said)
+
+
 def profile(name: str, among: Mapping[str, Profile] = PROFILES) -> Profile:
     """The profile of that name. Raises ConfigError, listing the names there are."""
     try:

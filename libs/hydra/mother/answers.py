@@ -6,15 +6,23 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import NoReturn, cast
 
+from hydra.clock import NS_PER_DAY
+from hydra.engines.protocol import Answer, Refusal
 from hydra.engines.view import View
 from hydra.mother.seats import Seat
 from hydra.mother.watchdog import DecisionTimeout, answer_of
 from hydra.portfolio.intents import fault_of
+from hydra.tournament.season import LessonRow, ModelCallRow
 
 Wishes = list[tuple[Seat, object]]
 Failure = Exception | SystemExit | DecisionTimeout
 MOST_SAID = 500  # characters of an error
 FAILURES = (Exception, SystemExit, DecisionTimeout)
+LONGEST_ANSWER_NS = NS_PER_DAY
+_PARTS: dict[str, type] = {
+    "intents": object, "refusals": Refusal, "holds": str, "calls": ModelCallRow,
+    "lessons": LessonRow,
+}  # fmt: skip
 
 
 async def await_answers(
@@ -52,7 +60,8 @@ async def _in_time(seat: Seat, wish: object, late: str | None) -> object:
         raise DecisionTimeout(late, waited=True)
     try:
         return await asyncio.wait_for(
-            answer_of(cast(Awaitable[object], wish)), seat.contestant.deadline_s
+            answer_of(cast(Awaitable[object], wish)),
+            seat.contestant.answer_s or seat.contestant.deadline_s,
         )
     except TimeoutError:
         raise DecisionTimeout(waited=True) from None
@@ -60,6 +69,8 @@ async def _in_time(seat: Seat, wish: object, late: str | None) -> object:
 
 def fault_of_wish(wish: object) -> str:
     """What is wrong with what an engine returned, "" where nothing is."""
+    if isinstance(wish, Answer):
+        return _fault_of_answer(wish)
     if not isinstance(wish, (tuple, list)):
         return f"returned {type(wish).__name__}, not a list of intents"
     for intent in wish:
@@ -67,6 +78,18 @@ def fault_of_wish(wish: object) -> str:
         if fault:
             return fault
     return ""
+
+
+def _fault_of_answer(answer: Answer) -> str:
+    for name, kind in _PARTS.items():
+        part = getattr(answer, name)
+        if type(part) is not tuple or not all(isinstance(one, kind) for one in part):
+            return f"gave {name} that are no tuple of {kind.__name__}"
+    if type(answer.latency_ns) is not int or not 0 <= answer.latency_ns <= LONGEST_ANSWER_NS:
+        return f"took {answer.latency_ns!r:.40} ns to answer"
+    if answer.abstention is not None and (answer.intents or answer.holds or answer.refusals):
+        return "abstained and decided at once"
+    return fault_of_wish(answer.intents)
 
 
 def be_late(text: str, view: View) -> NoReturn:

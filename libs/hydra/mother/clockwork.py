@@ -6,10 +6,8 @@ from collections.abc import Sequence
 
 from hydra.clock import NS_PER_S
 from hydra.engines.view import View
-from hydra.mother.contestants import Contestant
+from hydra.mother.contestants import NEVER, Contestant
 from hydra.mother.seats import Decide, Screen, Seat
-
-NEVER = 2**63 - 1
 
 
 class Clockwork:

@@ -12,7 +12,11 @@ engines' wishes to open or to close are votes on their symbol, weighted by the e
 - an engine has one vote a side and symbol, its first, however many tickets it asks for; one
   with a price or risk that is no number has none;
 - stop and target are the weighted medians of the winning voters', risk their weighted mean
-  (of those who named one), and a voter without a stop does not decide the stop.
+  (of those who named one), and a voter without a stop does not decide the stop;
+- votes count together when they are put on the desk together: those of a cycle, and those
+  answers that take longer than a bar and arrive before the next one closes. The house's order
+  is as late as the latest of its voters. An abstention is no vote, and weighs against nobody:
+  the quorum is of all weights, so where too many abstain nothing is decided.
 """
 
 from __future__ import annotations
@@ -22,6 +26,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Protocol
 
+from hydra.engines.protocol import Answer, Decision
 from hydra.mother.contestants import Contestant
 from hydra.mother.ledgers import Account
 from hydra.mother.seats import Seat
@@ -47,15 +52,23 @@ class Consensus:
         self._scores = scores
         self._opens: dict[tuple[str, Side], dict[str, Vote]] = {}  # by engine
         self._closes: dict[str, dict[str, Fraction]] = {}  # by symbol and engine
+        self.latency_ns = 0  # of the slowest of the voters that were heard
 
     def hear(
-        self, wishes: Sequence[tuple[Seat, Sequence[Intent]]], accounts: Sequence[Account]
+        self, decisions: Sequence[tuple[Seat, Decision, int]], accounts: Sequence[Account]
     ) -> None:
-        """Count a cycle's wishes. References and engines without weight have no vote."""
+        """Count the decisions that come together, each with its latency in ns.
+
+        References and engines without weight have no vote; who abstains or holds gives none.
+        """
         self._opens.clear()
         self._closes.clear()
-        for seat, intents in wishes:
+        self.latency_ns = 0
+        for seat, decision, latency_ns in decisions:
+            intents = decision.intents if isinstance(decision, Answer) else decision
             engine, weight = seat.contestant.name, self._weight(seat.contestant)
+            if weight and intents:
+                self.latency_ns = max(self.latency_ns, latency_ns)
             for intent in intents if weight else ():
                 if isinstance(intent, Open):
                     if _is_sound(intent):

@@ -9,18 +9,23 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
+from hydra.engines.protocol import Answer
+from hydra.engines.view import Ruling
 from hydra.guardian.guardian import Allowed, Approved, Guardian, Refused
 from hydra.guardian.verdicts import Breach, GuardianDay
 from hydra.market.instruments import Instrument
+from hydra.mother.invalidations import proved_wrong
 from hydra.mother.ledgers import Account, LiveTicket
 from hydra.mother.market import BookMarket
 from hydra.mother.moment import Moment
+from hydra.mother.records import facts_of, resizing_of, verdict_of
 from hydra.mother.shadow import Shadows
 from hydra.portfolio.account import AccountState
 from hydra.portfolio.book import AccountBook, Event
 from hydra.portfolio.columns import (
     BREACHED,
     BY_ENGINE,
+    BY_INVALIDATION,
     BY_RISK_BUDGET,
     BY_STOP_OUT,
     CANCELLED,
@@ -34,7 +39,12 @@ from hydra.portfolio.columns import (
     TRAIL_EQUITY,
 )
 from hydra.portfolio.intents import Amend, Close, Intent, Open, OrderType
-from hydra.tournament.season import GuardianDayRow, LatchRow, SeasonStore
+from hydra.tournament.season import (
+    TAG_CUTOFF,
+    GuardianDayRow,
+    LatchRow,
+    SeasonStore,
+)
 
 ORDER_CODES = {OrderType.MARKET: MARKET, OrderType.LIMIT: LIMIT, OrderType.STOP: STOP}
 NS_PER_S = 1_000_000_000
@@ -68,6 +78,7 @@ class Desk:
         self._shadows = shadows
         self._store = store
         self._next_ticket = 1
+        self.watched: dict[int, tuple[Account, LiveTicket]] = {}  # with something to prove wrong
         self._changed: dict[int, tuple[Account, LiveTicket]] = {}
 
     # Records
@@ -120,15 +131,56 @@ class Desk:
             intent, self.state(account, intent.symbol), self._market
         )
         if isinstance(verdict, Refused):
-            self.record(account.name, "refused", {"intent": intent, "refused": verdict_of(verdict)})
+            self._refuse(account, intent.symbol, {"intent": intent}, verdict_of(verdict))
             self._shadows.refused(self, account, intent, latency_ns)
             return
         ticket = self._submit(account, verdict, latency_ns)
         body = {"ticket": ticket.id, "lots": ticket.instrument.lots(ticket.steps), "intent": intent}
         if verdict.changes:
             body["changes"] = verdict.changes
+            account.rulings.append(resizing_of(verdict, ticket, self.moment.now_ns))
         self.record(account.name, "approved", body)
         self._shadows.approved(self, account, verdict, latency_ns, ticket)
+
+    def _refuse(
+        self, account: Account, symbol: str, body: dict[str, object], refused: dict[str, object]
+    ) -> None:
+        """Record a refusal, and remember it for its engine to see."""
+        self.record(account.name, "refused", body | {"refused": refused})
+        account.rulings.append(
+            Ruling(
+                at_ns=self.moment.now_ns,
+                symbol=symbol,
+                kind="refused",
+                rule=str(refused["rule"]),
+                text=str(refused["text"]),
+            )
+        )
+
+    def hear(self, account: Account, answer: Answer) -> None:
+        """Keep what was asked of a model for an answer, as soon as it was asked."""
+        account.tally.add_calls(answer)
+        for call in answer.calls:
+            self._store.model_call(call)
+            self.record(account.name, "model", facts_of(call))
+        for lesson in answer.lessons:
+            self._store.lesson(lesson)
+
+    def take(self, account: Account, answer: Answer, latency_ns: int) -> None:
+        """Record what an answer says beside its intents, and wish for those."""
+        account.tally.add_answer(answer)
+        if answer.abstention is not None:
+            why = answer.abstention
+            self.record(account.name, "abstained", {"reason": why.reason, "text": why.text})
+            return
+        if answer.holds:
+            self.record(account.name, "held", {"texts": answer.holds})
+        for one in answer.refusals:
+            refused: dict[str, object] = {
+                "rule": one.rule, "limit": one.limit, "figure": one.figure, "text": one.text,
+            }  # fmt: skip
+            self._refuse(account, one.symbol, {"decision": one.decision}, refused)
+        self.wish(account, answer.intents, latency_ns)
 
     def _submit(self, account: Account, verdict: Approved, latency_ns: int) -> LiveTicket:
         intent = verdict.intent
@@ -145,8 +197,11 @@ class Desk:
             decided_ns=self.moment.now_ns,
             stop_ticks=ticks(intent.stop) if intent.stop is not None else 0,
             target_ticks=ticks(intent.target) if intent.target is not None else 0,
+            tag=TAG_CUTOFF if self.moment.now_ns < account.cutoff_ns else "",
         )
         self._next_ticket += 1
+        if intent.invalidation is not None:
+            self.watched[ticket.id] = (account, ticket)
         ticket.slot = self.lay_down(account.index, verdict, ticket=ticket.id, latency_ns=latency_ns)
         account.live[ticket.id] = ticket
         self._changed[ticket.id] = (account, ticket)
@@ -205,7 +260,7 @@ class Desk:
             intent, self.state(account, symbol), self._market
         )
         if isinstance(verdict, Refused):
-            self.record(account.name, "refused", {"intent": intent, "refused": verdict_of(verdict)})
+            self._refuse(account, symbol or "", {"intent": intent}, verdict_of(verdict))
             return None
         self.record(account.name, "approved", {"intent": intent})
         return verdict
@@ -250,6 +305,7 @@ class Desk:
                 self._closed(account, ticket, event)
             elif event.kind == CANCELLED:
                 del account.live[ticket.id]
+                self.watched.pop(ticket.id, None)
                 ticket.status = "CANCELLED"
                 ticket.reason = REASONS[event.reason]
                 ticket.closed_ns = event.at_ns
@@ -258,7 +314,7 @@ class Desk:
                 )
             else:
                 ticket.swap -= event.pnl
-                account.posted_units += event.pnl
+                account.post(ticket, event.pnl)
                 self.record(account.name, "swap", {"ticket": ticket.id}, event.pnl)
             account.refresh(ticket)
 
@@ -270,7 +326,7 @@ class Desk:
         ticket.commission += event.commission
         ticket.spread += event.spread
         ticket.balance_before = account.initial_units + account.posted_units
-        account.posted_units -= event.commission
+        account.post(ticket, -event.commission)
         account.turnover_units += self._notional(ticket, event)
         self._guardians[account.index].on_opened(account.name, event.at_ns)
         self.record(
@@ -287,7 +343,7 @@ class Desk:
 
     def _closed(self, account: Account, ticket: LiveTicket, event: Event) -> None:
         ticket.close(event)
-        account.posted_units += event.pnl - event.commission
+        account.post(ticket, event.pnl - event.commission)
         account.turnover_units += self._notional(ticket, event)
         self.record(
             account.name,
@@ -308,6 +364,7 @@ class Desk:
             guardian.on_peak(account.name, account.balance_units)
         if event.left == 0:
             del account.live[ticket.id]
+            self.watched.pop(ticket.id, None)
             account.keep(ticket)
             if not account.live:
                 self._flat(account)
@@ -395,6 +452,23 @@ class Desk:
         steps = ticket.left or ticket.steps
         return int(ticket.intent.side) * (entry - ticket.stop_ticks) * steps * value
 
+    # Invalidations
+
+    def judge_invalidations(self, closes: Mapping[tuple[str, int], float]) -> None:
+        """Close the tickets whose thesis the newest bars prove wrong.
+
+        `closes` are those of this cycle's bars, by symbol and length of the bar in ns.
+        """
+        for account, ticket in list(self.watched.values()):
+            why = proved_wrong(ticket, closes, self.moment.now_ns)
+            if not why:
+                continue
+            del self.watched[ticket.id]
+            self.record(account.name, "invalidated", {"ticket": ticket.id, "text": why})
+            now_ns = self.moment.now_ns
+            self._ask_to_close(account, ticket, BY_INVALIDATION, now_ns)
+            self._shadows.closed(self, account, ticket, ticket.left or ticket.steps, 0)
+
     # Orders of the house
 
     def close_all(self, account: Account, reason: int, arrives_ns: int) -> None:
@@ -422,13 +496,3 @@ class Desk:
         facts = msgspec.structs.asdict(finished)
         self._store.guardian_day(GuardianDayRow(**facts))
         self.record(finished.engine, "day", facts)
-
-
-def verdict_of(refused: Refused) -> dict[str, object]:
-    """A refusal as the journal keeps it."""
-    return {
-        "rule": refused.rule,
-        "limit": refused.limit,
-        "figure": refused.figure,
-        "text": refused.text,
-    }

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from array import array
+from collections import deque
 from dataclasses import dataclass, field
+from decimal import Decimal
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from hydra.engines.view import View
-from hydra.market.instruments import Instrument
+from hydra.engines.view import ClosedTicket, Ruling, View
+from hydra.market.instruments import UNITS_PER_USD, Instrument
+from hydra.mother.tally import Tally
 from hydra.portfolio.book import AccountBook, Event
 from hydra.portfolio.columns import REASONS
 from hydra.portfolio.intents import Open, Ticket
 from hydra.tournament.season import TicketRow
+
+RULINGS = 10  # refusals and resizings that an engine is shown
 
 # One closed ticket: 72 bytes, where the ticket itself would hold on to a kilobyte.
 TRADE = np.dtype(
@@ -61,6 +66,7 @@ class LiveTicket:
     status: str = "PENDING"
     reason: str | None = None
     shown: Ticket | None = None  # as its engine saw it last; None: it has changed
+    tag: str = ""  # why it does not count for ranks
     old_stop_ticks: int = 0  # the stop in force while another is on its way to the market
 
     def seen(self) -> Ticket:
@@ -80,6 +86,8 @@ class LiveTicket:
             entry=one.price(self.entry_ticks) if is_open else None,
             entry_ns=self.entry_ns if is_open else self.decided_ns,
             thesis=self.intent.thesis,
+            invalidation=self.intent.invalidation,
+            target_first=self.intent.target_first,
         )
         return self.shown
 
@@ -132,6 +140,29 @@ class LiveTicket:
             exit_reason=self.reason if ended else None,
             confidence=intent.confidence,
             thesis=intent.thesis,
+            target_first=intent.target_first,
+            tag=self.tag,
+        )
+
+    def told(self) -> ClosedTicket:
+        """The ticket, over, as its engine is told of it."""
+        one, intent = self.instrument, self.intent
+        return ClosedTicket(
+            id=self.id,
+            symbol=one.symbol,
+            side=intent.side,
+            entry=one.price(self.entry_ticks),
+            exit=one.price(self.exit_ticks),
+            entry_ns=self.entry_ns,
+            closed_ns=self.closed_ns,
+            net_usd=Decimal(self.net) / UNITS_PER_USD,
+            net_frac=self.net / self.balance_before,
+            reason=self.reason or "",
+            stop=one.price(self.stop_ticks) if self.stop_ticks else None,
+            target=one.price(self.target_ticks) if self.target_ticks else None,
+            thesis=intent.thesis,
+            confidence=intent.confidence,
+            target_first=intent.target_first,
         )
 
 
@@ -151,6 +182,11 @@ class Account:
     _closed: array[int] = field(default_factory=lambda: array("q"))  # TRADE after TRADE
     turnover_units: int = 0  # notional of every fill
     posted_units: int = 0  # of the events that were taken in so far
+    tagged_units: int = 0  # of those, what tickets posted that do not count
+    cutoff_ns: int = 0  # tickets decided before it are tagged
+    rulings: deque[Ruling] = field(default_factory=lambda: deque(maxlen=RULINGS))
+    over: list[ClosedTicket] | None = None  # its closed tickets; None: nobody asks for them
+    tally: Tally = field(default_factory=Tally)
     amending: bool = False  # a stop may be on its way to the market
 
     @property
@@ -161,8 +197,33 @@ class Account:
     def balance_units(self) -> int:
         return int(self.book.accounts[self.index]["balance"])
 
+    @property
+    def counted_units(self) -> int:
+        """Net P&L since the season's start, without what tagged tickets made."""
+        return self.equity_units - self.initial_units - self.tagged_units - self._tagged_open()
+
+    def _tagged_open(self) -> int:
+        """What the tagged tickets that are open would bring now, before commission."""
+        units = 0
+        for ticket in self.live.values() if self.cutoff_ns else ():
+            if ticket.tag and ticket.status == "OPEN":
+                mark = self.book.marks[ticket.symbol]
+                side = int(ticket.intent.side)
+                price = int(mark["bid"] if side > 0 else mark["ask"])
+                value = int(self.book.terms[ticket.symbol]["tick_value"])
+                units += side * (price - ticket.entry_ticks) * ticket.left * value
+        return units
+
+    def post(self, ticket: LiveTicket, units: int) -> None:
+        """An event of the ticket changed the balance."""
+        self.posted_units += units
+        if ticket.tag:
+            self.tagged_units += units
+
     def keep(self, ticket: LiveTicket) -> None:
         """Remember a ticket that is closed, for the season's statistics."""
+        if self.over is not None:
+            self.over.append(ticket.told())
         self.trades += 1
         self.wins += ticket.net > 0
         self._closed.extend(
@@ -225,24 +286,3 @@ class Account:
                 break
         for view in self.views.get(symbol, ()):
             view.tickets = mine
-
-
-class OwnSight:
-    """What an engine may see of its account: figures, never the account itself."""
-
-    __slots__ = ("_account",)
-
-    def __init__(self, account: Account) -> None:
-        self._account = account
-
-    @property
-    def equity_units(self) -> int:
-        return self._account.equity_units
-
-    @property
-    def balance_units(self) -> int:
-        return self._account.balance_units
-
-    @property
-    def tickets(self) -> tuple[Ticket, ...]:
-        return self._account.tickets

@@ -17,11 +17,11 @@ import msgspec
 import numpy as np
 
 from hydra.clock import monotonic_ns
-from hydra.engines.protocol import Sleeper
+from hydra.engines.protocol import Abstention, Answer, Decision
 from hydra.engines.view import View
 from hydra.errors import ConfigError, EngineError
 from hydra.guardian.guardian import Guardian
-from hydra.guardian.profiles import profile
+from hydra.guardian.profiles import in_words, profile
 from hydra.market.bars import Chunk, Stream
 from hydra.mother.answers import (
     FAILURES,
@@ -31,6 +31,7 @@ from hydra.mother.answers import (
     fault_of_wish,
     said_by,
 )
+from hydra.mother.arrivals import Arrivals
 from hydra.mother.bench import Bench
 from hydra.mother.calm import calm_collector
 from hydra.mother.clockwork import Clockwork
@@ -39,12 +40,15 @@ from hydra.mother.contestants import Contestant
 from hydra.mother.days import Days
 from hydra.mother.desk import Desk
 from hydra.mother.inputs import KILL, RELEASE, TIMEOUT, Inputs, Late
-from hydra.mother.ledgers import Account, OwnSight
+from hydra.mother.ledgers import Account
+from hydra.mother.mail import Mail
 from hydra.mother.market import BookMarket
 from hydra.mother.moment import Moment
+from hydra.mother.own_sight import OwnSight
 from hydra.mother.plan import SeasonPlan
 from hydra.mother.scorekeeper import Scorekeeper
-from hydra.mother.seats import Screen, Seat, Wish
+from hydra.mother.seating import take_seats
+from hydra.mother.seats import Screen, Seat, Wish, closes_of
 from hydra.mother.shadow import Shadows
 from hydra.mother.watchdog import DecisionTimeout, Watchdog
 from hydra.portfolio.book import AccountBook
@@ -56,18 +60,23 @@ from hydra.portfolio.columns import (
     BY_TOTAL_LOSS,
 )
 from hydra.portfolio.costs import BarRecorder, terms_of
-from hydra.portfolio.intents import Intent
 from hydra.tournament.luck import LuckMarket
 from hydra.tournament.ranking import Standing
 from hydra.tournament.season import EngineRow, SeasonStore, StandingRow
 
 HOUSE = "house"
 MS = 1_000_000
+STILL_THINKING = Answer(
+    abstention=Abstention(
+        reason="still-thinking", text="not asked: its last answer is still on its way"
+    )
+)
 
 
 class Mother:
     """Plays one season. Build it, `await run(chunks)`, read the standings.
 
+    `absent` are contestants that cannot play, benched with their reason: they have no account.
     `on_commit` is called after every commit with (cycle, now_ns): for progress.
     """
 
@@ -78,6 +87,7 @@ class Mother:
         contestants: Sequence[Contestant],
         streams: Sequence[Stream],
         store: SeasonStore,
+        absent: Sequence[EngineRow] = (),
         on_commit: Callable[[int, int], None] | None = None,
     ) -> None:
         if not contestants:
@@ -85,7 +95,7 @@ class Mother:
         if not streams:
             raise ConfigError("a season needs at least one symbol with bars")
         self._plan = plan
-        self._contestants = tuple(contestants)
+        self._contestants, self._absent = tuple(contestants), tuple(absent)
         self._streams = tuple(streams)
         self._store, self._on_commit = store, on_commit
         instruments = tuple({s.symbol: s.instrument for s in streams if s.execution}.values())
@@ -118,6 +128,9 @@ class Mother:
         strict = Guardian(plan.profile)
         self._guardians = [free if self._is_reference(i) else strict for i in range(len(names))]
         self._all_guardians = (free, strict)
+        for account, contestant in zip(self.accounts, self._contestants, strict=False):
+            account.cutoff_ns = contestant.cutoff_ns
+            account.over = [] if contestant.keeps_history else None
         for account in self.accounts:
             free.open_account(account.name, plan.initial_units, plan.start_ns)
             if self._guardians[account.index] is strict:
@@ -146,12 +159,23 @@ class Mother:
             accounts=self.accounts,
             shadows=self._shadows,
             store=store,
+            moment=self._moment,
         )
         self._consensus = (
             Consensus(self.accounts[-1], self._scores) if plan.mode == "consensus" else None
         )
+        self._mail = Mail()
+        self._arrivals = Arrivals(
+            desk=self.desk,
+            consensus=self._consensus,
+            mail=self._mail,
+            finest_ns=min(stream.resolution_ns for stream in streams),
+            plays=lambda engine: engine not in self._scores.states,
+            on_sound=self._trusted,
+            on_fault=self._failed,
+        )
         self._clockwork = Clockwork(self._contestants, plan.start_ns)
-        self._take_seats()
+        take_seats(self._contestants, self.accounts, self._screens, self._sight)
         self._alarm_ns = plan.start_ns  # nothing by the market's clock is due before
         self._days = Days(
             desk=self.desk, guardians=self._guardians, clock=strict, start_ns=plan.start_ns,
@@ -172,50 +196,17 @@ class Mother:
 
     # Before the first bar
 
-    def _take_seats(self) -> None:
-        for account, contestant in zip(self.accounts, self._contestants, strict=False):
-            seats = {
-                screen.stream.symbol: self._seat(account, contestant, screen)
-                for screen in self._screens_of(contestant)
-            }
-            market = {symbol: seat.view for symbol, seat in seats.items()}
-            for symbol, seat in seats.items():
-                seat.view.market = market
-                account.views.setdefault(symbol, []).append(seat.view)
-        for screen in self._screens:
-            screen.start()
-
-    def _screens_of(self, contestant: Contestant) -> list[Screen]:
-        if contestant.resolution_ns is None:
-            return [s for s in self._screens if s.stream.execution]
-        chosen = [s for s in self._screens if s.stream.resolution_ns == contestant.resolution_ns]
-        if not chosen:
-            there = sorted({s.stream.resolution_ns // 1_000_000_000 for s in self._screens})
-            raise ConfigError(
-                f"engine {contestant.name}: no bars of {contestant.resolution_ns // 10**9} s;"
-                f" the data has {', '.join(f'{s} s' for s in there)}"
-            )
-        return chosen
-
-    def _seat(self, account: Account, contestant: Contestant, screen: Screen) -> Seat:
-        seat = Seat(
-            contestant=contestant,
-            account=account.index,
-            view=View(
-                symbol=screen.stream.symbol,
-                instrument=screen.stream.instrument,
-                _history=screen.history,
-                account=OwnSight(account),
-            ),
-            columns=tuple(screen.column_of(f) for f in contestant.engine.features),
-            wakes=(
-                contestant.engine.wakes
-                if isinstance(contestant.engine, Sleeper) and contestant.every_s is None
-                else None
-            ),
+    def _sight(self, account: Account) -> OwnSight:
+        guardian = self._guardians[account.index]
+        return OwnSight(
+            account,
+            guardian=guardian,
+            market=self._market,
+            moment=self._moment,
+            symbols=self._symbols,
+            rules=in_words(guardian.profile),
+            place=self._scores.place,
         )
-        screen.seats.append(seat)
-        return seat
 
     def _open_season(self) -> None:
         plan = self._plan
@@ -232,8 +223,12 @@ class Mother:
                 "streams": [(s.instrument, s.resolution_ns) for s in self._streams],
             },
         )
-        for row in engines:
+        for row in (*engines, *self._absent):
             self._store.engine(row)
+        for row in self._absent:
+            self.desk.record(row.engine, row.state, {"reason": row.reason})
+        for prompt in {row.sha256: row for c in self._contestants for row in c.prompts}.values():
+            self._store.prompt(prompt)
         for account in self.accounts:
             self.desk.set_floors(account)
 
@@ -275,6 +270,8 @@ class Mother:
         wishes: Wishes = []
         for c, now_ns in enumerate(chunk.close_ns.tolist()):
             first, last = firsts[c], firsts[c + 1]
+            if now_ns > self._mail.due_ns:
+                self._arrivals.deliver(now_ns)
             if monotonic_ns() >= self._poll_at:
                 self._pause()
             moment.cycle = cycle = moment.cycle + 1
@@ -295,6 +292,10 @@ class Mother:
                 self.desk.drain(events)
             if is_due:
                 self._ring(now_ns)
+            if self.desk.watched:
+                self.desk.judge_invalidations(
+                    closes_of([screens[i] for i in row_stream[first:last]])
+                )
             for row in range(first, last):
                 bar = row_bar[row]
                 screen = screens[row_stream[row]]
@@ -346,6 +347,9 @@ class Mother:
 
     def _ask_by_clock(self, now_ns: int, wishes: Wishes) -> None:
         for decide, view, seat in self._clockwork.due(now_ns, self._screens):
+            if self._mail.is_out(seat.account):
+                wishes.append((seat, STILL_THINKING))
+                continue
             late = self._inputs.was_late(self._moment.cycle, seat, waited=False)
             if late is not None:
                 self._failed(seat, DecisionTimeout(late))
@@ -368,23 +372,17 @@ class Mother:
             self._failed(seat, failure)
         # In the order of the accounts, so that sleeping does not change who comes first.
         wishes.sort(key=lambda wish: wish[0].account)
-        sound: list[tuple[Seat, Sequence[Intent]]] = []
+        sound: list[tuple[Seat, Decision, int]] = []
         for seat, wish in wishes:
             fault = fault_of_wish(wish)
             if fault:
                 self._failed(seat, EngineError(fault))
             else:
-                sound.append((seat, cast(Sequence[Intent], wish)))
+                sound.append((seat, cast(Decision, wish), seat.contestant.latency_ns))
         # Who was benched in this cycle gets nothing of what it wished for in it.
-        sound = [one for one in sound if one[0].contestant.name not in self._scores.states]
-        if self._consensus is not None:
-            self._consensus.hear(sound, self.accounts)
-        for seat, intents in sound:
-            account = self.accounts[seat.account]
-            self.desk.wish(account, intents, seat.contestant.latency_ns)
-            self._trusted(seat)
-        if self._consensus is not None:
-            self.desk.wish(self._consensus.account, self._consensus.decide(), 0)
+        self._arrivals.carry_out(
+            [one for one in sound if one[0].contestant.name not in self._scores.states]
+        )
 
     # Failures
 

@@ -26,6 +26,7 @@ class SeasonPlan:
     inputs: tuple[str, ...] = ()  # SHA-256 of each file of bars
     initial_units: int = 25_000 * UNITS_PER_USD
     failures_to_bench: int = 3  # in a row
+    counts_tagged: bool = False  # decisions from before a model's cutoff count for ranks
     kill_switch: bool = False  # by the environment
     poll_ms: int = 20  # between two looks at the kill switch; live cycles are longer
     commit_ms: int = 250  # between two commits of a replay; 0: one every cycle
@@ -44,4 +45,5 @@ class SeasonPlan:
             "inputs": self.inputs,
             "initial_units": self.initial_units,
             "failures_to_bench": self.failures_to_bench,
+            "counts_tagged": self.counts_tagged,
         }

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from hydra.market.instruments import UNITS_PER_USD
 from hydra.mother.contestants import Contestant
 from hydra.mother.ledgers import Account
+from hydra.mother.moment import Moment
 from hydra.mother.plan import SeasonPlan
 from hydra.mother.shadow import Shadows
 from hydra.portfolio.performance import performance, periods_per_year
@@ -19,7 +20,13 @@ from hydra.tournament.house import House
 from hydra.tournament.luck import LuckMarket, LuckTrades, luck_line
 from hydra.tournament.ranking import Entrant, Standing, State, standings
 from hydra.tournament.scoring import Scoreboard
-from hydra.tournament.season import EngineRow, EquityRow, SeasonStore, StandingRow
+from hydra.tournament.season import (
+    TAG_CUTOFF,
+    EngineRow,
+    EquityRow,
+    SeasonStore,
+    StandingRow,
+)
 
 HOUSE = "house"
 # A season with many trades has its luck line drawn by fewer traders: so many trades in all.
@@ -38,8 +45,10 @@ class Scorekeeper:
         accounts: Sequence[Account],
         shadows: Shadows,
         store: SeasonStore,
+        moment: Moment,
     ) -> None:
         self._plan = plan
+        self._moment = moment
         self._contestants = contestants
         self._accounts = accounts
         self._shadows = shadows
@@ -52,6 +61,7 @@ class Scorekeeper:
         self._scored_ns = 0
         self._at_ns: list[int] = []
         self._equity: list[list[int]] = []
+        self._places: tuple[int, tuple[Standing, ...]] = (-1, ())  # of the cycle last asked in
         self._reweigh(self.standings())
 
     # While the season runs
@@ -59,16 +69,45 @@ class Scorekeeper:
     def standings(self) -> tuple[Standing, ...]:
         """Everyone's place, by net P&L as the accounts stand."""
         return standings(
-            Entrant(
-                engine=account.name,
-                net_pnl_units=account.equity_units - account.initial_units,
-                state=State(row.state) if (row := self.states.get(account.name)) else State.PLAYING,
-                is_reference=contestant.is_reference,
-                trades=account.trades,
-                wins=account.wins,
-            )
+            self._entrant(account, contestant)
             for account, contestant in zip(self._accounts, self._contestants, strict=False)
         )
+
+    def _entrant(self, account: Account, contestant: Contestant) -> Entrant:
+        row = self.states.get(account.name)
+        is_tagged = self._is_tagged(contestant)
+        return Entrant(
+            engine=account.name,
+            net_pnl_units=(
+                account.equity_units - account.initial_units
+                if is_tagged
+                else self._counted(account)
+            ),
+            state=State(row.state) if row else State.PLAYING,
+            is_reference=contestant.is_reference,
+            is_tagged=is_tagged,
+            trades=account.trades,
+            wins=account.wins,
+        )
+
+    def _is_tagged(self, contestant: Contestant) -> bool:
+        """Whether nothing that it has decided up to now counts."""
+        return self._moment.now_ns < contestant.cutoff_ns and not self._plan.counts_tagged
+
+    def _counted(self, account: Account) -> int:
+        """The P&L that ranks: all of it, but what decisions from before a cutoff made."""
+        if self._plan.counts_tagged or not account.cutoff_ns:
+            return account.equity_units - account.initial_units
+        return account.counted_units
+
+    def place(self, engine: str) -> tuple[int | None, int]:
+        """(its rank now, or None; how many hold one)."""
+        cycle, places = self._places
+        if cycle != self._moment.cycle:
+            places = self.standings()
+            self._places = (self._moment.cycle, places)
+        rank = next((one.rank for one in places if one.entrant.engine == engine), None)
+        return rank, sum(one.rank is not None for one in places)
 
     def _reweigh(self, places: Sequence[Standing]) -> None:
         weights = {place.entrant.engine: place.weight for place in places}
@@ -83,9 +122,10 @@ class Scorekeeper:
         equities: list[int] = book["equity"].tolist()
         balances: list[int] = book["balance"].tolist()
         self._at_ns.append(now_ns)
-        self._equity.append(equities[: len(self._accounts)])
+        counted = [account.initial_units + self._counted(account) for account in self._accounts]
+        self._equity.append(counted)
         house = self._house.advance(
-            {c.name: e for c, e in zip(self._contestants, equities, strict=False)}
+            {c.name: e for c, e in zip(self._contestants, counted, strict=False)}
         )
         for account, equity, balance in zip(self._accounts, equities, balances, strict=False):
             self._store.equity(
@@ -140,7 +180,7 @@ class Scorekeeper:
         uncertainty = season_uncertainty(
             np.diff(curves[:, :count], axis=0) / (initial / UNITS_PER_USD),
             seed=self._plan.seed,
-            holds_rank=tuple(not c.is_reference for c in self._contestants),
+            holds_rank=tuple(not (c.is_reference or self._is_tagged(c)) for c in self._contestants),
             replicates=self._plan.bootstrap_replicates,
         )
 
@@ -179,17 +219,22 @@ class Scorekeeper:
         )
         shadow = self._shadows.equity_units(account, account.book.accounts["equity"].tolist())
         state = self.states.get(account.name)
+        net_pnl_usd = (account.equity_units - account.initial_units) / UNITS_PER_USD
         return {
             **msgspec.to_builtins(figures),
             # The book has seen every bar's worst price; the samples have not.
             "max_drawdown_frac": int(row["drawdown_ppb"]) / 1e9,
-            "net_pnl_usd": place.entrant.net_pnl_units / UNITS_PER_USD,
+            "net_pnl_usd": net_pnl_usd,
+            "counted_pnl_usd": self._counted(account) / UNITS_PER_USD,
+            "tag": TAG_CUTOFF if account.cutoff_ns > self._plan.start_ns else "",
+            "family": self._contestants[account.index].family,
             "equity_usd": account.equity_units / UNITS_PER_USD,
             "shadow_pnl_usd": (shadow - account.initial_units) / UNITS_PER_USD,
             "weight": float(place.weight),
             "points": float(self._board.total(account.name)),
             "state": state.state if state else "playing",
             "reason": state.reason if state else "",
+            **account.tally.metrics(net_pnl_usd),
         }
 
     @staticmethod

@@ -13,16 +13,16 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from hydra.engines.protocol import Decision
 from hydra.engines.view import LOOK_BACK_BARS, History, View
 from hydra.errors import EngineError
 from hydra.features.block import FeatureBlock
 from hydra.features.specs import Feature
 from hydra.market.bars import BarTable, Stream
 from hydra.mother.contestants import Contestant
-from hydra.portfolio.intents import Intent
 
 Features = tuple[float, ...]
-Wish = Sequence[Intent] | Awaitable[Sequence[Intent]]
+Wish = Decision | Awaitable[Decision]
 Decide = Callable[[View], Wish]
 
 
@@ -188,6 +188,14 @@ class Screen:
         self.play = [entry for entry in self.play if entry[3].account != account]
         self.on_clock = [entry for entry in self.on_clock if entry[3].account != account]
         self.awake = [[c for c in calls if c[3].account != account] for calls in self.awake]
+
+
+def closes_of(screens: Sequence[Screen]) -> dict[tuple[str, int], float]:
+    """The newest closes, by symbol and length of the bar in ns."""
+    return {
+        (one.stream.symbol, one.stream.resolution_ns): float(one.history.close[one.history.at])
+        for one in screens
+    }
 
 
 def _wakes(seat: Seat, features: NDArray[np.float64]) -> NDArray[np.bool_]:

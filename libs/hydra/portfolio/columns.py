@@ -129,6 +129,7 @@ BY_KILL_SWITCH = 10
 BY_SEASON_END = 11
 BY_BENCH = 12
 BY_RISK_BUDGET = 13  # open risk no longer fits the new day's floor
+BY_INVALIDATION = 14  # what its engine had said would prove it wrong
 
 REASONS = (
     "engine",
@@ -145,4 +146,5 @@ REASONS = (
     "season end",
     "bench",
     "risk budget",
+    "invalidation",
 )

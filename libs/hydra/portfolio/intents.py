@@ -101,9 +101,18 @@ def fault_of(intent: object) -> str:
         life = intent.expires_s
         if life is not None and not (type(life) in (int, float) and 0 < life <= LONGEST_LIFE_S):
             return f"asked for an order that lives {life!r:.40} s"
-        sure = intent.confidence
+        sure, first = intent.confidence, intent.target_first
         if sure is not None and not (type(sure) in (int, float) and 0 <= sure <= 1):
             return f"is {sure!r:.40} confident, which is not from 0 to 1"
+        if first is not None and not (type(first) in (int, float) and 0 <= first <= 1):
+            return f"gave the target a probability of {first!r:.40}, which is not from 0 to 1"
+        hold = intent.hold_s
+        if hold is not None and not (type(hold) in (int, float) and 0 < hold <= LONGEST_LIFE_S):
+            return f"expects to hold for {hold!r:.40} s"
+        if intent.invalidation is not None:
+            fault = _fault_of_invalidation(intent.invalidation)
+            if fault:
+                return fault
         return _fault_of_numbers(intent, _OPEN_NUMBERS) or _fault_of_text(intent.thesis)
     if isinstance(intent, Close | Amend):
         if type(intent.ticket) is not int:
@@ -114,11 +123,25 @@ def fault_of(intent: object) -> str:
 
 
 _OPEN_NUMBERS = ("stop", "target", "price", "risk_frac", "lots")
+_INVALIDATION_NUMBERS = ("below", "above")
 _CLOSE_NUMBERS = ("lots",)
 _AMEND_NUMBERS = ("stop", "target")
 
 
-def _fault_of_numbers(intent: Intent, names: tuple[str, ...]) -> str:
+def _fault_of_invalidation(one: object) -> str:
+    if not isinstance(one, Invalidation):
+        return f"gave an invalidation that is {type(one).__name__}"
+    if type(one.resolution_ns) is not int or one.resolution_ns < 0:
+        return f"gave an invalidation on bars of {one.resolution_ns!r:.40} ns"
+    within = one.within_s
+    if within is not None and not (type(within) in (int, float) and 0 < within <= LONGEST_LIFE_S):
+        return f"gave its thesis {within!r:.40} s"
+    if one.resolution_ns == 0 and (one.below is not None or one.above is not None):
+        return "gave an invalidation by a close, but of no bar"
+    return _fault_of_numbers(one, _INVALIDATION_NUMBERS) or _fault_of_text(one.text)
+
+
+def _fault_of_numbers(intent: Intent | Invalidation, names: tuple[str, ...]) -> str:
     for name in names:
         value = getattr(intent, name)
         if value is None:

@@ -13,6 +13,9 @@ from hydra.tournament.season import (
     EquityRow,
     GuardianDayRow,
     LatchRow,
+    LessonRow,
+    ModelCallRow,
+    PromptRow,
     ScoreRow,
     StandingRow,
     TicketRow,
@@ -36,6 +39,9 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     scores: list[ScoreRow]
     days: list[GuardianDayRow]
     latches: list[LatchRow]
+    prompts: list[PromptRow]
+    model_calls: list[ModelCallRow]
+    lessons: list[LessonRow]
     standings: tuple[StandingRow, ...] | None  # None: the season plays on
 
 
@@ -67,6 +73,9 @@ class BufferedSeasonStore(ABC):
         self._scores: dict[tuple[str, int], ScoreRow] = {}
         self._days: dict[tuple[str, str], GuardianDayRow] = {}
         self._latches: dict[tuple[str, str, int], LatchRow] = {}
+        self._prompts: dict[str, PromptRow] = {}
+        self._model_calls: dict[tuple[str, int, int], ModelCallRow] = {}
+        self._lessons: dict[tuple[str, int, int], LessonRow] = {}
 
     def journal(
         self,
@@ -96,6 +105,15 @@ class BufferedSeasonStore(ABC):
 
     def latch(self, row: LatchRow) -> None:
         self._latches[row.engine, row.rule, row.at_ns] = row
+
+    def prompt(self, row: PromptRow) -> None:
+        self._prompts[row.sha256] = row
+
+    def model_call(self, row: ModelCallRow) -> None:
+        self._model_calls[row.engine, row.at_ns, row.attempt] = row
+
+    def lesson(self, row: LessonRow) -> None:
+        self._lessons[row.engine, row.at_ns, row.ticket] = row
 
     def engine(self, row: EngineRow) -> None:
         self._engines[row.engine] = row
@@ -176,6 +194,9 @@ class BufferedSeasonStore(ABC):
             scores=list(self._scores.values()),
             days=list(self._days.values()),
             latches=list(self._latches.values()),
+            prompts=list(self._prompts.values()),
+            model_calls=list(self._model_calls.values()),
+            lessons=list(self._lessons.values()),
             standings=standings,
         )
         return batch, previous
@@ -228,6 +249,9 @@ class BufferedSeasonStore(ABC):
         self._scores = {}
         self._days = {}
         self._latches = {}
+        self._prompts = {}
+        self._model_calls = {}
+        self._lessons = {}
 
     @abstractmethod
     def _write(self, batch: Batch) -> None:

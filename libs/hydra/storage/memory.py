@@ -12,6 +12,9 @@ from hydra.tournament.season import (
     EquityRow,
     GuardianDayRow,
     LatchRow,
+    LessonRow,
+    ModelCallRow,
+    PromptRow,
     ScoreRow,
     SeasonRow,
     StandingRow,
@@ -36,6 +39,9 @@ class MemorySeason(msgspec.Struct, kw_only=True):
     days: dict[tuple[str, str], GuardianDayRow] = msgspec.field(default_factory=dict)
     latches: dict[tuple[str, str, int], LatchRow] = msgspec.field(default_factory=dict)
     standings: dict[str, StandingRow] = msgspec.field(default_factory=dict)
+    prompts: dict[str, PromptRow] = msgspec.field(default_factory=dict)
+    model_calls: dict[tuple[str, int, int], ModelCallRow] = msgspec.field(default_factory=dict)
+    lessons: dict[tuple[str, int, int], LessonRow] = msgspec.field(default_factory=dict)
 
 
 class MemoryDatabase:
@@ -103,6 +109,11 @@ class MemorySeasonStore(BufferedSeasonStore):
         season.scores |= {(row.engine, row.at_ns): row for row in batch.scores}
         season.days |= {(row.engine, row.day): row for row in batch.days}
         season.latches |= {(row.engine, row.rule, row.at_ns): row for row in batch.latches}
+        season.prompts |= {row.sha256: row for row in batch.prompts}
+        season.model_calls |= {
+            (row.engine, row.at_ns, row.attempt): row for row in batch.model_calls
+        }
+        season.lessons |= {(row.engine, row.at_ns, row.ticket): row for row in batch.lessons}
         season.cycle, season.at_ns, season.digest = batch.cycle, batch.at_ns, batch.digest
         if batch.standings is not None:
             season.standings |= {row.engine: row for row in batch.standings}

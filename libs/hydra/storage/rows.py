@@ -15,6 +15,9 @@ from hydra.tournament.season import (
     EquityRow,
     GuardianDayRow,
     LatchRow,
+    LessonRow,
+    ModelCallRow,
+    PromptRow,
     ScoreRow,
     SeasonRow,
     StandingRow,
@@ -104,6 +107,8 @@ def ticket(season_id: int, row: TicketRow) -> Values:
         row.exit_reason,
         row.confidence,
         row.thesis,
+        row.target_first,
+        row.tag,
     )
 
 
@@ -162,6 +167,42 @@ def latch(season_id: int, row: LatchRow) -> Values:
         row.figure_units,
         row.text,
     )
+
+
+def model_call(season_id: int, row: ModelCallRow) -> Values:
+    return (
+        season_id,
+        row.engine,
+        row.at_ns,
+        row.attempt,
+        row.provider,
+        row.model,
+        row.model_said,
+        row.prompt_version,
+        row.prompt_sha256,
+        row.system_sha256,
+        row.prompt,
+        _json.encode(row.params).decode(),
+        row.outcome,
+        row.error,
+        row.reply,
+        row.finish,
+        row.input_tokens,
+        row.output_tokens,
+        row.cached_tokens,
+        row.cost_units,
+        row.latency_ns,
+        row.tries,
+        row.called_ns,
+    )
+
+
+def prompt(season_id: int, row: PromptRow) -> Values:
+    return (season_id, row.sha256, row.version, row.text)
+
+
+def lesson(season_id: int, row: LessonRow) -> Values:
+    return (season_id, row.engine, row.at_ns, row.ticket, row.text, row.words)
 
 
 def standing(season_id: int, row: StandingRow) -> Values:

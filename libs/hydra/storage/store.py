@@ -84,6 +84,9 @@ class SqlSeasonStore(BufferedSeasonStore):
                 tables.guardian_days,
                 tables.guardian_latches,
                 tables.standings,
+                tables.prompts,
+                tables.model_calls,
+                tables.lessons,
             )
         }
 
@@ -145,6 +148,11 @@ class SqlSeasonStore(BufferedSeasonStore):
             self._many(
                 tables.guardian_latches, [rows.latch(season_id, row) for row in batch.latches]
             )
+            self._many(tables.prompts, [rows.prompt(season_id, row) for row in batch.prompts])
+            self._many(
+                tables.model_calls, [rows.model_call(season_id, row) for row in batch.model_calls]
+            )
+            self._many(tables.lessons, [rows.lesson(season_id, row) for row in batch.lessons])
             state: dict[str, object] = {
                 "cycle": batch.cycle,
                 "at_ns": batch.at_ns,

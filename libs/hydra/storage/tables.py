@@ -122,6 +122,8 @@ tickets = Table(
     Column("exit_reason", Text),
     Column("confidence", Double),
     _need("thesis", Text),
+    Column("target_first", Double),  # stated probability that the target comes before the stop
+    Column("tag", Text, nullable=False, server_default=text("''")),
     sqlite_with_rowid=False,
 )
 
@@ -192,6 +194,55 @@ standings = Table(
     _key("engine", Text),
     Column("rank", Integer),
     _need("metrics", Text),  # JSON
+)
+
+model_calls = Table(
+    "model_calls",
+    metadata,
+    _season(),
+    _key("engine", Text),
+    _key("at_ns", BigInteger),  # the market's time
+    _key("attempt", Integer),
+    _need("provider", Text),
+    _need("model", Text),
+    _need("model_said", Text),
+    _need("prompt_version", Text),
+    _need("prompt_sha256", Text),
+    _need("system_sha256", Text),  # of a row of `prompts`
+    _need("prompt", Text),  # JSON: [[role, text], ...]
+    _need("params", Text),  # JSON
+    _need("outcome", Text),
+    _need("error", Text),
+    _need("reply", Text),
+    _need("finish", Text),
+    Column("input_tokens", BigInteger),
+    Column("output_tokens", BigInteger),
+    Column("cached_tokens", BigInteger),
+    Column("cost_units", BigInteger),  # NULL: unknown
+    _need("latency_ns", BigInteger),
+    _need("tries", Integer),
+    _need("called_ns", BigInteger),  # the machine's time; enters no hash
+    Index("model_calls_by_time", "called_ns"),
+)
+
+prompts = Table(
+    "prompts",
+    metadata,
+    _season(),
+    _key("sha256", Text),
+    _need("version", Text),
+    _need("text", Text),
+)
+
+lessons = Table(
+    "lessons",
+    metadata,
+    _season(),
+    _key("engine", Text),
+    _key("at_ns", BigInteger),
+    _key("ticket", BigInteger),
+    _need("text", Text),
+    _need("words", Text),
 )
 
 journal = Table(

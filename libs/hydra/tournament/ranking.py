@@ -4,7 +4,9 @@
 guardian's limits ranks below all others, whatever it earned: the account is lost. A benched
 engine keeps the P&L it has and ranks by it: what it earned was earned. References (buy and
 hold, flat) hold no rank; their line stands where their P&L puts it, so that everyone sees who
-beat them. Equal P&L is equal rank, and the next rank is left out (1, 1, 3).
+beat them. So does the line of a model that has so far decided only on prices from before its
+knowledge cutoff, which it may have read about; afterwards it ranks by what its later decisions
+make. Equal P&L is equal rank, and the next rank is left out (1, 1, 3).
 
 **Weight.** The best playing engine takes 40 %, the next 30, 20 and 10 %; from the fifth on it is
 nothing. A benched or breached engine takes none, and the next playing one moves up into its
@@ -51,6 +53,7 @@ class Entrant(msgspec.Struct, frozen=True, kw_only=True):
     net_pnl_units: int  # since the season's start, after all costs
     state: State = State.PLAYING
     is_reference: bool = False
+    is_tagged: bool = False  # nothing that it has decided counts for a rank
     trades: int = 0  # closed tickets
     wins: int = 0
 
@@ -59,7 +62,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     """An entrant in its place."""
 
     entrant: Entrant
-    rank: int | None  # 1 is first; None: a reference
+    rank: int | None  # 1 is first; None: a reference, or nothing of it counts
     weight: Fraction  # of the house account; all weights sum to 1, or to 0 with nobody playing
 
     @property
@@ -111,7 +114,9 @@ def _ranks(field: Sequence[Entrant]) -> dict[str, int]:
     ranks: dict[str, int] = {}
     before: tuple[bool, int] | None = None
     rank = 0
-    for place, entrant in enumerate((e for e in field if not e.is_reference), start=1):
+    for place, entrant in enumerate(
+        (e for e in field if not (e.is_reference or e.is_tagged)), start=1
+    ):
         merit = (entrant.state is State.BREACHED, entrant.net_pnl_units)
         if merit != before:
             rank, before = place, merit

@@ -61,6 +61,11 @@ class TicketRow(msgspec.Struct, frozen=True, kw_only=True):
     exit_reason: str | None
     confidence: float | None
     thesis: str
+    target_first: float | None = None  # stated probability that the target comes before the stop
+    tag: str = ""  # why it does not count for ranks: TAG_CUTOFF, "" where it does
+
+
+TAG_CUTOFF = "before-cutoff"  # decided on prices that its model may have read about
 
 
 class EquityRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -197,6 +202,9 @@ class SeasonStore(Protocol):
     def guardian_day(self, row: GuardianDayRow) -> None: ...
     def latch(self, row: LatchRow) -> None: ...
     def engine(self, row: EngineRow) -> None: ...
+    def prompt(self, row: PromptRow) -> None: ...
+    def model_call(self, row: ModelCallRow) -> None: ...
+    def lesson(self, row: LessonRow) -> None: ...
 
     def commit(self, cycle: int, at_ns: int) -> None:
         """Make everything up to and including `cycle` durable in one transaction."""

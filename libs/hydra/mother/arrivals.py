@@ -1,0 +1,84 @@
+"""Decisions on their way from the engines to the desk: at once, or as late as their answers are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from hydra.engines.protocol import Answer, Decision
+from hydra.errors import EngineError
+from hydra.mother.consensus import Consensus
+from hydra.mother.desk import Desk
+from hydra.mother.mail import Letter, Mail
+from hydra.mother.seats import Seat
+
+Late = tuple[Seat, Decision, int]
+"""A decision with the ns that its orders take to the market."""
+
+
+class Arrivals:
+    """Puts decisions on the desk when they are there.
+
+    `on_sound` is told of engines that decided as they should, `on_fault` of those that cannot.
+    """
+
+    def __init__(
+        self,
+        *,
+        desk: Desk,
+        consensus: Consensus | None,
+        mail: Mail,
+        finest_ns: int,
+        plays: Callable[[str], bool],
+        on_sound: Callable[[Seat], None],
+        on_fault: Callable[[Seat, EngineError], None],
+    ) -> None:
+        self._desk = desk
+        self._consensus = consensus
+        self._mail = mail
+        self._finest_ns = finest_ns  # length of the shortest bars: what is later than that waits
+        self._plays = plays
+        self._on_sound = on_sound
+        self._on_fault = on_fault
+
+    def carry_out(self, decisions: Sequence[Late]) -> None:
+        """Decisions of this cycle, each with its engine's own latency; answers may add theirs."""
+        at_once: list[Late] = []
+        for seat, decision, latency_ns in decisions:
+            if isinstance(decision, Answer):
+                self._desk.hear(self._desk.accounts[seat.account], decision)
+                latency_ns += decision.latency_ns
+                if latency_ns >= self._finest_ns:
+                    due_ns = self._desk.moment.now_ns + latency_ns
+                    self._mail.post(Letter(due_ns, seat, decision))
+                    continue
+            at_once.append((seat, decision, latency_ns))
+        self._arrive(at_once)
+
+    def deliver(self, before_ns: int) -> None:
+        """What arrives before the instant at which the bars close that are played next."""
+        now_ns = self._desk.moment.now_ns
+        self._arrive(
+            [
+                (letter.seat, letter.answer, letter.due_ns - now_ns)
+                for letter in self._mail.take(before_ns)
+                if self._plays(letter.seat.contestant.name)
+            ]
+        )
+
+    def _arrive(self, decisions: Sequence[Late]) -> None:
+        if self._consensus is not None:
+            self._consensus.hear(decisions, self._desk.accounts)
+        for seat, decision, latency_ns in decisions:
+            account = self._desk.accounts[seat.account]
+            if not isinstance(decision, Answer):
+                self._desk.wish(account, decision, latency_ns)
+                self._on_sound(seat)
+                continue
+            self._desk.take(account, decision, latency_ns)
+            if decision.abstention is None:
+                self._on_sound(seat)
+            elif decision.abstention.lasting:
+                self._on_fault(seat, EngineError(decision.abstention.text))
+        if self._consensus is not None:
+            house = self._consensus
+            self._desk.wish(house.account, house.decide(), house.latency_ns)
