@@ -307,6 +307,7 @@ def play_bars(
     sample_ns: int = HOUR_NS,
     on_cycle: Callable[[Mother, int, int], None] | None = None,
     store: MemorySeasonStore | None = None,
+    absent: Sequence[EngineRow] = (),
     **plan: Any,
 ) -> Played:
     """Play a season over the tables, in memory.
@@ -346,6 +347,7 @@ def play_bars(
         contestants=contestants,
         streams=streams,
         store=store,
+        absent=absent,
         on_commit=committed,
     )
     digest = asyncio.run(mother.run(feed.chunks()))

@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any, TypeVar
 
 import msgspec
-from sqlalchemy import Column, Connection, Row, Select, Table, select, update
+from sqlalchemy import Column, Connection, Row, Select, Table, func, select, update
 
 from hydra.clock import Clock, SystemClock, iso, to_ns
 from hydra.errors import ConfigError
@@ -22,6 +22,8 @@ from hydra.tournament.season import (
     EquityRow,
     GuardianDayRow,
     LatchRow,
+    LessonRow,
+    ModelCallRow,
     ScoreRow,
     SeasonRow,
     StandingRow,
@@ -33,7 +35,10 @@ S = TypeVar("S", bound=msgspec.Struct)
 AnyRow = Row[*tuple[Any, ...]]
 AnySelect = Select[*tuple[Any, ...]]
 
-DECISION_KINDS = ("approved", "refused", "failed", "benched", "latch", "breach", "target")
+DECISION_KINDS = (
+    "approved", "refused", "held", "abstained", "invalidated", "failed", "benched", "latch", "breach",
+    "target",
+)  # fmt: skip
 """Journal records that tell why an engine did, or could not do, what it wanted."""
 
 
@@ -221,6 +226,69 @@ def guardian_days(
         season,
         columns.engine,
         columns.day,
+        engine=engine,
+    )
+
+
+def model_calls(
+    connection: Connection,
+    season: str | None = None,
+    *,
+    engine: str | None = None,
+    limit: int | None = None,
+) -> list[ModelCallRow]:
+    """The newest `limit` questions to models, oldest first."""
+    table = tables.model_calls
+    statement = _of(connection, table, season).order_by(
+        table.c.at_ns.desc(), table.c.engine.desc(), table.c.attempt.desc()
+    )
+    found = []
+    for row in connection.execute(_narrowed(statement, table, engine, limit)):
+        values = dict(row._mapping) | {"params": _object(row.params)}
+        del values["season_id"]
+        found.append(ModelCallRow(**values))
+    return found[::-1]
+
+
+def newest_with_calls(connection: Connection) -> str | None:
+    """The name of the newest season in which models were asked."""
+    seasons, calls = tables.seasons.c, tables.model_calls.c
+    statement = (
+        select(seasons.name)
+        .where(seasons.id.in_(select(calls.season_id).distinct()))
+        .order_by(seasons.id.desc())
+    )
+    name: str | None = connection.execute(statement).scalar()
+    return name
+
+
+def spent_units(connection: Connection, since_ns: int) -> dict[str, int]:
+    """What the calls of all seasons have cost since an instant of the machine's clock, by engine.
+
+    In 1e-8 USD. Calls whose cost is unknown are not in it.
+    """
+    calls = tables.model_calls.c
+    statement = (
+        select(calls.engine, func.sum(calls.cost_units))
+        .where(calls.called_ns >= since_ns, calls.cost_units.is_not(None))
+        .group_by(calls.engine)
+    )
+    return {engine: int(units) for engine, units in connection.execute(statement)}
+
+
+def lessons(
+    connection: Connection, season: str | None = None, *, engine: str | None = None
+) -> list[LessonRow]:
+    """By engine, then time."""
+    columns = tables.lessons.c
+    return _rows(
+        connection,
+        LessonRow,
+        tables.lessons,
+        season,
+        columns.engine,
+        columns.at_ns,
+        columns.ticket,
         engine=engine,
     )
 
