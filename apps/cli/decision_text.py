@@ -11,6 +11,10 @@ KINDS = (
     "season",
     "approved",
     "refused",
+    "held",
+    "abstained",
+    "invalidated",
+    "model",
     "failed",
     "benched",
     "breached",
@@ -21,6 +25,7 @@ KINDS = (
     "closed",
     "cancelled",
     "swap",
+    "shed",
     "day",
     "balance",
     "external.kill",
@@ -32,7 +37,16 @@ KINDS = (
 def summary_of(kind: str, body: dict[str, object]) -> str:
     """A journal record in a few words."""
     intent = body.get("intent")
+    decision = body.get("decision")
     wish = _wish(intent) if isinstance(intent, dict) else ""
+    if isinstance(decision, dict):
+        wish = " ".join(str(decision[k]) for k in ("action", "asset") if decision.get(k))
+    if kind == "held" and isinstance(body.get("texts"), list):
+        return "; ".join(str(text) for text in body["texts"])  # type: ignore[attr-defined]
+    if kind == "abstained":
+        return f"{body.get('reason')}: {body.get('text')}"
+    if kind == "model":
+        return f"{body.get('model')} {body.get('outcome')}, attempt {body.get('attempt')}"
     if kind == "refused" and isinstance(body.get("refused"), dict):
         refused = body["refused"]
         assert isinstance(refused, dict)

@@ -21,6 +21,7 @@ from rich.text import Text
 
 from apps.cli.failures import INTERRUPTED, complain, plain, warn
 from apps.cli.live import Lines, Screen, Silence, View
+from apps.cli.models import Models, recording_of
 from apps.cli.options import database_url
 from apps.cli.season import Request, Season, build_season, request_of
 from apps.cli.standings import COLUMNS, remarks, standing_rows
@@ -39,7 +40,7 @@ from hydra.tournament.season import SeasonRow
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 WATCHED_COMMIT_MS = 20  # of a short season, so that it is seen to run
 SHORT_CYCLES = 20_000
-_PATHS = ("bars", "instruments", "profiles")
+_PATHS = ("bars", "instruments", "profiles", "gladiators")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,15 +69,17 @@ def play(asked: Playing) -> None:
         print(f"season {stored.season.name} is finished; nothing is left to play", file=sys.stderr)
         _show_end(asked, settings, url, stored.season.name, elapsed_s=None)
         return
-    season = _season(asked, settings, url, stored.season if stored else None)
+    asked = with_gladiators(asked, settings)
+    season, models = _season(asked, settings, url, stored.season if stored else None)
     for warning in season.warnings:
         warn(warning)
+    _say_who_pays(asked, season)
     if settings.kill_switch:
         warn("KILL_SWITCH is set in the environment: no engine may trade")
     started_ns = monotonic_ns()
     try:
         with _prompt_interrupts():
-            _run(asked, url, season)
+            _run(asked, url, season, models)
     except KeyboardInterrupt:
         again = " ".join(["replay", "--resume", "--season", season.row.name, *_db_words(asked)])
         complain(
@@ -85,6 +88,33 @@ def play(asked: Playing) -> None:
         )
         raise typer.Exit(INTERRUPTED) from None
     _show_end(asked, settings, url, season.row.name, elapsed_s=(monotonic_ns() - started_ns) / 1e9)
+    if models.missed:
+        warn(
+            f"{models.missed} questions had no recorded reply, and their gladiators abstained:"
+            " the season differs from the one that was recorded"
+        )
+
+
+def with_gladiators(asked: Playing, settings: Settings) -> Playing:
+    """The request with the settings' file of gladiators, where it names none itself."""
+    if asked.request.gladiators is not None or settings.gladiators is None:
+        return asked
+    path = str(settings.gladiators.expanduser().absolute())
+    return replace(asked, request=replace(asked.request, gladiators=path))
+
+
+def _say_who_pays(asked: Playing, season: Season) -> None:
+    """Before the first question: real models cost real money."""
+    if asked.quiet or asked.as_json or season.models != "live":
+        return
+    for one in season.gladiators:
+        if one.usd_per_mtok_in == 0 and one.usd_per_mtok_out == 0:
+            continue
+        print(
+            f"{', '.join(one.names())} asks {one.model} of {one.provider}:"
+            f" at most {one.daily_budget_usd:.2f} USD today (--models off plays without)",
+            file=sys.stderr,
+        )
 
 
 def _stored_season(url: str, asked: Playing) -> queries.SeasonSummary:
@@ -93,25 +123,50 @@ def _stored_season(url: str, asked: Playing) -> queries.SeasonSummary:
         return queries.season(connection, asked.season)
 
 
-def _season(asked: Playing, settings: Settings, url: str, stored: SeasonRow | None) -> Season:
-    if stored is None:
-        if not asked.request.bars:
-            # Said before the database is looked at, which may not even be there.
-            build_season("", asked.request, kill_switch=False)
-        name = asked.season or next_season_name(url)
-        return build_season(name, asked.request, kill_switch=settings.kill_switch)
+def _season(
+    asked: Playing, settings: Settings, url: str, stored: SeasonRow | None
+) -> tuple[Season, Models]:
+    if stored is not None:
+        return _resumed(asked, settings, url, stored)
+    request, before = asked.request, None
+    if request.models == "recorded":
+        before = recording_of(url, request.recording).season
+        request = replace(request.over(request_of(before)), recording=before.name)
+    elif not request.bars:
+        # Said before the database is looked at, which may not even be there.
+        build_season("", request, kill_switch=False)
+    models = Models(url, recording=before.name if before else None)
+    season = build_season(
+        asked.season or next_season_name(url),
+        request,
+        kill_switch=settings.kill_switch,
+        client=models,
+        before=before,
+    )
+    models.seat(season.gladiators)
+    return season, models
+
+
+def _resumed(
+    asked: Playing, settings: Settings, url: str, stored: SeasonRow
+) -> tuple[Season, Models]:
     before = request_of(stored)
     request = asked.request.over(before)
-    season = build_season(stored.name, request, kill_switch=settings.kill_switch)
+    # What was answered before it was interrupted is heard again, and not asked (or paid) twice.
+    models = Models(url, recording=request.recording, resumed=stored.name)
+    season = build_season(
+        stored.name, request, kill_switch=settings.kill_switch, client=models, before=stored
+    )
+    models.seat(season.gladiators)
     # Files may have moved: their content, which `inputs` tells, is what must not change.
     same = {name: getattr(before, name) for name in _PATHS}
     said = msgspec.convert(season.row.settings["request"], Request)
     told = msgspec.to_builtins(replace(said, **same))
     row = msgspec.structs.replace(season.row, settings=season.row.settings | {"request": told})
-    return replace(season, row=row)
+    return replace(season, row=row), models
 
 
-def _run(asked: Playing, url: str, season: Season) -> None:
+def _run(asked: Playing, url: str, season: Season, models: Models) -> None:
     console = make_console()
     shown = not asked.quiet and not asked.as_json
     is_short = season.feed.cycles <= SHORT_CYCLES
@@ -123,12 +178,20 @@ def _run(asked: Playing, url: str, season: Season) -> None:
             contestants=season.contestants,
             streams=season.streams,
             store=store,
+            absent=season.absent,
             on_commit=lambda cycle, now_ns: view.update(cycle, now_ns),
         )
         if shown:
             view = _view(console, season, mother.places)
         with view:
-            asyncio.run(mother.run(season.feed.chunks()))
+            asyncio.run(_played(mother, season, models))
+
+
+async def _played(mother: Mother, season: Season, models: Models) -> None:
+    try:
+        await mother.run(season.feed.chunks())
+    finally:
+        await models.aclose()
 
 
 def _view(console: Console, season: Season, places: Callable[[], Sequence[Standing]]) -> View:

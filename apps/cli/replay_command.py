@@ -100,6 +100,38 @@ def replay(
         Path | None,
         typer.Option("--profiles", metavar="FILE", help="TOML that adds or changes profiles."),
     ] = None,
+    models: Annotated[
+        str | None,
+        typer.Option(
+            "--models",
+            metavar="HOW",
+            help="Of gladiators: live (default) asks their models, recorded hears the replies of"
+            " an earlier season again, off benches them.",
+        ),
+    ] = None,
+    recording: Annotated[
+        str | None,
+        typer.Option(
+            "--recording",
+            metavar="SEASON",
+            help="Whose replies --models recorded hears; default: the newest that has any.",
+        ),
+    ] = None,
+    count_tagged: Annotated[
+        bool,
+        typer.Option(
+            "--count-before-cutoff",
+            help="Let decisions on prices from before a model's knowledge cutoff hold ranks.",
+        ),
+    ] = False,
+    gladiators: Annotated[
+        Path | None,
+        typer.Option(
+            "--gladiators",
+            metavar="FILE",
+            help="TOML that adds or changes gladiators; default: HYDRA_GLADIATORS.",
+        ),
+    ] = None,
     db: Db = None,
     quiet: Annotated[
         bool, typer.Option("--quiet", help="Print nothing but warnings and errors.")
@@ -114,6 +146,7 @@ def replay(
       hydra replay --bars data/sample/eurusd_1h.csv --from 2017-06-01 --profile ftmo-1step
       hydra replay --bars data/sample/crypto_4h.csv --engines ema_trend,ema_trend:fast=5,slow=20
       hydra replay --resume
+      hydra replay --models recorded --recording season-1
     """
     from apps.cli.play import Playing, play
     from apps.cli.season import Request, split_engines
@@ -133,6 +166,10 @@ def replay(
         mode=mode,
         cash=cash,
         latency_ms=latency_ms,
+        models=models or ("recorded" if recording else None),
+        recording=recording,
+        count_tagged=count_tagged or None,
+        gladiators=_absolute([gladiators])[0] if gladiators else None,
     )
     play(
         Playing(request=request, season=season, db=db, resume=resume, quiet=quiet, as_json=as_json)

@@ -10,7 +10,21 @@ from typing import cast
 
 import msgspec
 
+from apps.cli.gladiator_seats import (
+    PRIVATE,
+    Entry,
+    check_names,
+    default_names,
+    entries_of,
+    from_public,
+    public,
+    resolutions,
+    seated,
+)
 from apps.cli.options import instant_ns
+from hydra.engines.llm.calls import ModelClient
+from hydra.engines.llm.recorded import RecordedModels
+from hydra.engines.llm.roster import Gladiator, load_roster
 from hydra.engines.registry import ENGINES, build
 from hydra.errors import ConfigError
 from hydra.feeds.barfile import LoadedBars, load_bars
@@ -24,7 +38,7 @@ from hydra.market.timeframes import timeframe_name
 from hydra.mother.contestants import Contestant
 from hydra.mother.plan import MODES, SeasonPlan
 from hydra.portfolio.costs import costs_named
-from hydra.tournament.season import SeasonRow
+from hydra.tournament.season import EngineRow, SeasonRow
 
 NS_PER_HOUR = 3_600 * 1_000_000_000
 MS = 1_000_000
@@ -52,6 +66,10 @@ class Request:
     mode: str | None = None
     cash: str | None = None  # USD
     latency_ms: int | None = None
+    gladiators: str | None = None  # a TOML file
+    models: str | None = None  # of MODELS
+    recording: str | None = None  # the season whose replies are heard again
+    count_tagged: bool | None = None  # decisions from before a model's cutoff hold ranks
 
     def over(self, other: Request) -> Request:
         """This request, with what it leaves unsaid taken from another."""
@@ -63,8 +81,8 @@ class Request:
         return replace(self, **unsaid)
 
 
+NOBODY = RecordedModels(())  # answers nothing
 DEFAULTS = Request(
-    engines=tuple(ENGINES),
     profile="ftmo-2step",
     seed=1,
     skip_bad_rows=False,
@@ -72,7 +90,10 @@ DEFAULTS = Request(
     mode="independent",
     cash="25000",
     latency_ms=0,
+    models="live",
+    count_tagged=False,
 )
+MODELS = ("live", "recorded", "off")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +103,9 @@ class Season:
     row: SeasonRow
     plan: SeasonPlan
     contestants: tuple[Contestant, ...]
+    absent: tuple[EngineRow, ...]  # on the bench before the season begins
+    gladiators: tuple[Gladiator, ...]  # those that play
+    models: str  # of MODELS
     streams: tuple[Stream, ...]
     feed: ReplayFeed
     loaded: LoadedBars
@@ -89,8 +113,19 @@ class Season:
     warnings: tuple[str, ...] = field(default=())
 
 
-def build_season(name: str, asked: Request, *, kill_switch: bool) -> Season:
-    """Read the bars and put everything together. Raises ConfigError and DataFault."""
+def build_season(
+    name: str,
+    asked: Request,
+    *,
+    kill_switch: bool,
+    client: ModelClient = NOBODY,
+    before: SeasonRow | None = None,
+) -> Season:
+    """Read the bars and put everything together. Raises ConfigError and DataFault.
+
+    `client` answers the gladiators. `before` is a stored season that is resumed, or whose
+    replies are heard again: its gladiators play, and who was on its bench stays there.
+    """
     request = asked.over(DEFAULTS)
     start_ns = instant_ns(request.start, "--from")
     end_ns = instant_ns(request.end, "--to")
@@ -104,7 +139,18 @@ def build_season(name: str, asked: Request, *, kill_switch: bool) -> Season:
     among = PROFILES if request.profiles is None else load_profiles(Path(request.profiles))
     rules = profile(str(request.profile), among)
     catalogue = Catalogue.load(None if request.instruments is None else Path(request.instruments))
-    specs = _checked_engines(request.engines or ())
+    models = _one_of(request.models, MODELS, "--models")
+    roster = _roster(request, before)
+    entered = request.engines
+    if entered is None:
+        entered = (*ENGINES, *default_names(roster))
+    request = replace(request, engines=tuple(_checked_engines(entered)))
+    specs = tuple(spec for spec in entered if spec not in roster)
+    entries = entries_of(
+        [roster[spec] for spec in entered if spec in roster],
+        models=models,
+        benched=None if before is None else _benched(before),
+    )
     loaded = load_bars(
         [Path(path) for path in _checked_files(request.bars)],
         catalogue=catalogue,
@@ -113,11 +159,14 @@ def build_season(name: str, asked: Request, *, kill_switch: bool) -> Season:
         start_ns=start_ns,
         end_ns=end_ns,
     )
-    tables = with_timeframes(loaded.tables, [build(spec, ()).resolution_ns for spec in specs])
+    sees = resolutions(entries, loaded.tables)
+    wanted = [build(spec, ()).resolution_ns for spec in specs]
+    wanted += [length for lengths in sees.values() for length in lengths]
+    tables = with_timeframes(loaded.tables, wanted)
     streams = streams_of(tables)
     feed = ReplayFeed(streams, tables)
     symbols = [stream.symbol for stream in streams if stream.execution]
-    contestants = tuple(
+    ruled = tuple(
         Contestant(
             name=one.name,
             engine=one.engine,
@@ -129,6 +178,13 @@ def build_season(name: str, asked: Request, *, kill_switch: bool) -> Season:
         )
         for one in (build(spec, symbols) for spec in specs)
     )
+    gladiators, absent = seated(entries, client=client, sees=sees, latency_ns=latency_ms * MS)
+    contestants = ruled + gladiators
+    if not contestants:
+        raise ConfigError(
+            "nobody can play: "
+            + "; ".join(f"{row.engine} is on the bench ({row.reason})" for row in absent)
+        )
     finest_ns = min(stream.resolution_ns for stream in streams)
     plan = SeasonPlan(
         mode=mode,
@@ -140,12 +196,16 @@ def build_season(name: str, asked: Request, *, kill_switch: bool) -> Season:
         inputs=tuple(digest for _, digest in loaded.inputs),
         initial_units=initial_units,
         kill_switch=kill_switch,
+        counts_tagged=bool(request.count_tagged),
     )
     lengths = {(table.symbol, table.resolution_ns): len(table) for table in tables}
     return Season(
-        row=_season_row(name, plan, request, loaded, streams, specs),
+        row=_season_row(name, plan, request, loaded, streams, entries),
         plan=plan,
         contestants=contestants,
+        absent=absent,
+        gladiators=tuple(entry.settings for entry in entries if not entry.benched),
+        models=models,
         streams=streams,
         feed=feed,
         loaded=loaded,
@@ -193,7 +253,7 @@ def _season_row(
     request: Request,
     loaded: LoadedBars,
     streams: Sequence[Stream],
-    specs: Sequence[str],
+    entries: Sequence[Entry],
 ) -> SeasonRow:
     return SeasonRow(
         name=name,
@@ -204,7 +264,9 @@ def _season_row(
         settings={
             "plan": plan.record(),
             "request": msgspec.to_builtins(request),
-            "engines": list(specs),
+            "engines": list(request.engines or ()),
+            "gladiators": {one.settings.name: public(one.settings) for one in entries},
+            "benched": {one.settings.name: one.benched for one in entries if one.benched},
             "streams": [
                 {"symbol": s.symbol, "resolution": timeframe_name(s.resolution_ns)} for s in streams
             ],
@@ -215,6 +277,27 @@ def _season_row(
         },
         inputs=loaded.inputs,
     )
+
+
+def _roster(request: Request, before: SeasonRow | None) -> dict[str, Gladiator]:
+    """The gladiators there are: of a stored season its own, at the addresses of today."""
+    roster = load_roster(None if request.gladiators is None else Path(request.gladiators))
+    check_names(roster)
+    if before is None:
+        return roster
+    stored = before.settings.get("gladiators", {})
+    told = stored if isinstance(stored, dict) else {}
+    private = {name: _private(roster.get(name)) for name in told}
+    return {name: from_public({**values, **private[name]}) for name, values in told.items()}
+
+
+def _private(now: Gladiator | None) -> dict[str, object]:
+    return {} if now is None else {name: getattr(now, name) for name in PRIVATE}
+
+
+def _benched(before: SeasonRow) -> dict[str, str]:
+    found = before.settings.get("benched", {})
+    return {str(k): str(v) for k, v in found.items()} if isinstance(found, dict) else {}
 
 
 def request_of(row: SeasonRow) -> Request:

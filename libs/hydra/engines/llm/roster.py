@@ -42,6 +42,7 @@ class Gladiator(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     max_output_tokens: int = 4_000
     prompt_tokens: int = 6_000  # most of a prompt; what is too much is trimmed
     temperature: float | None = None  # None: the model's own
+    seed: int | None = None  # sent where the provider takes one
     daily_budget_usd: Decimal = Decimal(1)  # real money on a day of the machine's clock, UTC
     usd_per_mtok_in: Decimal | None = None  # a million tokens; None: the price table's
     usd_per_mtok_out: Decimal | None = None
@@ -100,6 +101,8 @@ def _check(one: Gladiator) -> None:
     lengths = [timeframe_ns(text) for text in one.timeframes]
     if sorted(lengths) != lengths or len(set(lengths)) != len(lengths):
         refuse("timeframes", "different lengths, the finer first")
+    if timeframe_ns(one.every) % lengths[0]:
+        refuse("timeframes", f"such that the first fits into every {one.every} without a rest")
     for field, least, most in (
         ("deadline_s", 1.0, 3_600.0),
         ("max_output_tokens", 100, 200_000),

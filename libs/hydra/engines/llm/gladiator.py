@@ -1,0 +1,187 @@
+"""A gladiator: an engine that asks a language model what to do.
+
+It puts what it sees into words, asks, reads the answer, asks once more where the answer cannot
+be read, and turns what is left into intents. All of it but the model's replies is computed from
+what it was shown, so the same replies give the same decisions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+
+from hydra.clock import NS_PER_S
+from hydra.engines.llm.brief import compose
+from hydra.engines.llm.calls import Message, ModelClient, Outcome, Question, Reply
+from hydra.engines.llm.decisions import SCHEMA
+from hydra.engines.llm.judge import Judged, judge
+from hydra.engines.llm.memory import Memory, parse_reflection, reflection_question
+from hydra.engines.llm.recorded import row_of
+from hydra.engines.llm.reply import Parsed, parse_reply, repair_request
+from hydra.engines.llm.roster import Gladiator
+from hydra.engines.protocol import Abstention, Answer, Refusal
+from hydra.engines.view import View
+from hydra.features.specs import Feature
+from hydra.tournament.season import LessonRow, ModelCallRow, PromptRow
+
+QUESTION, REPAIR, REFLECTION = 1, 2, 3
+LEAST_REPAIR_S = 1.0  # with less of the deadline left nothing is repaired
+LESSON_SCHEMA: dict[str, object] = {
+    "type": "object",
+    "properties": {"lesson": {"type": "string", "description": "What you learn, plain text."}},
+    "required": ["lesson"],
+    "additionalProperties": False,
+}
+MOST_QUOTED = 8_000  # characters of its own answer that a model is shown again
+# What does not pass by itself: somebody has to change a setting.
+LASTING = frozenset({Outcome.UNAUTHORISED, Outcome.REJECTED, Outcome.UNPRICED})
+
+
+@dataclass(slots=True, kw_only=True)
+class GladiatorEngine:
+    """One gladiator of a season. Raises EngineError where its prompt cannot be made to fit."""
+
+    name: str  # in the season: claude, or claude#2
+    settings: Gladiator
+    client: ModelClient
+    prompt: PromptRow  # the system prompt
+    features: Sequence[Feature] = ()
+    _memory: Memory = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._memory = Memory(self.name)
+
+    async def decide(self, view: View) -> Answer:
+        """Ask, once for all symbols. Never raises for what a model or a network does."""
+        lessons = self._memory.take(view.account.closed, view.account.now_ns)
+        brief = compose(view, self.settings, self._memory)
+        seen = brief.text(self.settings.prompt_tokens, self.prompt.text)
+        question = self._question(view, QUESTION, Message("user", seen))
+        if not (self.settings.reflect and lessons):
+            return await self._ask(view, question, lessons)
+        answer, (call, lessons) = await asyncio.gather(
+            self._ask(view, question, ()), self._reflect(view, lessons)
+        )
+        return msgspec.structs.replace(answer, calls=(*answer.calls, call), lessons=lessons)
+
+    def _question(
+        self,
+        view: View,
+        attempt: int,
+        *messages: Message,
+        schema: dict[str, object] = SCHEMA,
+    ) -> Question:
+        one = self.settings
+        return Question(
+            engine=self.name,
+            at_ns=view.account.now_ns,
+            attempt=attempt,
+            provider=one.provider,
+            model=one.model,
+            prompt_version=self.prompt.version,
+            system=self.prompt.text,
+            messages=messages,
+            schema=schema,
+            max_output_tokens=one.max_output_tokens,
+            temperature=one.temperature,
+            seed=one.seed,
+        )
+
+    async def _ask(self, view: View, question: Question, lessons: tuple[LessonRow, ...]) -> Answer:
+        deadline_s = self.settings.deadline_s
+        reply = await self.client.ask(question, deadline_s=deadline_s)
+        calls = [self._row(question, reply)]
+        took_ns = reply.latency_ns
+        parsed = parse_reply(reply.text) if reply.outcome is Outcome.ANSWERED else None
+        if parsed is not None and parsed.faults:
+            left_s = deadline_s - took_ns / NS_PER_S
+            if left_s >= LEAST_REPAIR_S:
+                again = self._question(
+                    view,
+                    REPAIR,
+                    *question.messages,
+                    Message("assistant", reply.text[:MOST_QUOTED]),
+                    Message("user", repair_request(parsed)),
+                )
+                repaired = await self.client.ask(again, deadline_s=left_s)
+                calls.append(self._row(again, repaired))
+                took_ns += repaired.latency_ns
+                if repaired.outcome is Outcome.ANSWERED:
+                    parsed = _better(parsed, parse_reply(repaired.text))
+        decided = _abstained(reply) if parsed is None else self._decided(parsed, view)
+        return msgspec.structs.replace(
+            decided, calls=tuple(calls), lessons=lessons, latency_ns=self._latency_ns(took_ns)
+        )
+
+    def _row(self, question: Question, reply: Reply) -> ModelCallRow:
+        return row_of(question, reply, self.prompt.sha256)
+
+    def _latency_ns(self, took_ns: int) -> int:
+        """From the question to the orders: as set, else as measured, in whole seconds (up).
+
+        Whole seconds, since nobody's figure is good to the millisecond, and so that two plays
+        against the same models need not differ by a jitter of the line.
+        """
+        if self.settings.latency_s is not None:
+            return int(self.settings.latency_s * NS_PER_S)
+        return -(-took_ns // NS_PER_S) * NS_PER_S
+
+    def _decided(self, parsed: Parsed, view: View) -> Answer:
+        if parsed.faults and not parsed.decisions:
+            return Answer(abstention=Abstention(reason="unparseable", text=parsed.faults[0]))
+        judged: Judged = judge(parsed.decisions, view, timeframes=_timeframes(view))
+        faulty = tuple(
+            Refusal(
+                symbol=str(raw.get("asset", ""))[:40],
+                rule="schema",
+                limit="a decision of the schema",
+                figure="",
+                text=fault,
+                decision=raw,
+            )
+            for raw, fault in parsed.rejected
+        )
+        return Answer(
+            intents=judged.intents, refusals=(*judged.refusals, *faulty), holds=judged.holds
+        )
+
+    async def _reflect(
+        self, view: View, lessons: tuple[LessonRow, ...]
+    ) -> tuple[ModelCallRow, tuple[LessonRow, ...]]:
+        """Ask what the model learns from its newest tickets; its next prompt has the words."""
+        text = reflection_question(lessons)
+        question = self._question(view, REFLECTION, Message("user", text), schema=LESSON_SCHEMA)
+        reply = await self.client.ask(question, deadline_s=self.settings.deadline_s)
+        call = self._row(question, reply)
+        words = parse_reflection(reply.text) if reply.outcome is Outcome.ANSWERED else ""
+        *others, newest = lessons
+        told = self._memory.add_words(newest.at_ns, newest.ticket, words) if words else None
+        return call, (*others, told or newest)
+
+
+def _better(first: Parsed, repaired: Parsed) -> Parsed:
+    """The repaired answer, unless nothing in it can be read and something in the first can."""
+    return first if first.decisions and not repaired.decisions and repaired.faults else repaired
+
+
+def _abstained(reply: Reply) -> Answer:
+    return Answer(
+        abstention=Abstention(
+            reason=reply.outcome.value,
+            text=reply.error or f"the model's answer is {reply.outcome.value}",
+            lasting=reply.outcome in LASTING,
+        )
+    )
+
+
+def _timeframes(view: View) -> dict[str, tuple[int, ...]]:
+    """Lengths in ns of the bars that it sees of each symbol."""
+    return {
+        symbol: tuple(
+            shown[symbol].resolution_ns for shown in (view.market, view.wider) if symbol in shown
+        )
+        for symbol in view.market
+    }
