@@ -125,7 +125,7 @@ def seated(
                         is_reference=False,
                         state="benched",
                         reason=entry.benched,
-                    )  # fmt: skip
+                    )
                 )
                 continue
             contestants.append(

@@ -16,11 +16,11 @@ import msgspec
 from hydra.clock import NS_PER_S
 from hydra.engines.llm.brief import compose
 from hydra.engines.llm.calls import Message, ModelClient, Outcome, Question, Reply
-from hydra.engines.llm.decisions import SCHEMA
+from hydra.engines.llm.decisions import SCHEMA, UNSTORABLE, clean
 from hydra.engines.llm.judge import Judged, judge
 from hydra.engines.llm.memory import Memory, parse_reflection, reflection_question
 from hydra.engines.llm.recorded import row_of
-from hydra.engines.llm.reply import Parsed, parse_reply, repair_request
+from hydra.engines.llm.reply import MOST_BYTES, Parsed, parse_reply, repair_request
 from hydra.engines.llm.roster import Gladiator
 from hydra.engines.protocol import Abstention, Answer, Refusal
 from hydra.engines.view import View
@@ -35,6 +35,7 @@ LESSON_SCHEMA: dict[str, object] = {
     "required": ["lesson"],
     "additionalProperties": False,
 }
+MOST_SAID = 500  # characters of what a provider says beside the answer
 MOST_QUOTED = 8_000  # characters of its own answer that a model is shown again
 # What does not pass by itself: somebody has to change a setting.
 LASTING = frozenset({Outcome.UNAUTHORISED, Outcome.REJECTED, Outcome.UNPRICED})
@@ -92,7 +93,7 @@ class GladiatorEngine:
 
     async def _ask(self, view: View, question: Question, lessons: tuple[LessonRow, ...]) -> Answer:
         deadline_s = self.settings.deadline_s
-        reply = await self.client.ask(question, deadline_s=deadline_s)
+        reply = _storable(await self.client.ask(question, deadline_s=deadline_s))
         calls = [self._row(question, reply)]
         took_ns = reply.latency_ns
         parsed = parse_reply(reply.text) if reply.outcome is Outcome.ANSWERED else None
@@ -106,7 +107,7 @@ class GladiatorEngine:
                     Message("assistant", reply.text[:MOST_QUOTED]),
                     Message("user", repair_request(parsed)),
                 )
-                repaired = await self.client.ask(again, deadline_s=left_s)
+                repaired = _storable(await self.client.ask(again, deadline_s=left_s))
                 calls.append(self._row(again, repaired))
                 took_ns += repaired.latency_ns
                 if repaired.outcome is Outcome.ANSWERED:
@@ -154,12 +155,27 @@ class GladiatorEngine:
         """Ask what the model learns from its newest tickets; its next prompt has the words."""
         text = reflection_question(lessons)
         question = self._question(view, REFLECTION, Message("user", text), schema=LESSON_SCHEMA)
-        reply = await self.client.ask(question, deadline_s=self.settings.deadline_s)
+        asked = self.client.ask(question, deadline_s=self.settings.deadline_s)
+        reply = _storable(await asked)
         call = self._row(question, reply)
         words = parse_reflection(reply.text) if reply.outcome is Outcome.ANSWERED else ""
         *others, newest = lessons
         told = self._memory.add_words(newest.at_ns, newest.ticket, words) if words else None
         return call, (*others, told or newest)
+
+
+def _storable(reply: Reply) -> Reply:
+    """The reply as every store can keep it: what is read now is what is read again later.
+
+    A text that is too long to be read stays so, but is not kept to its end.
+    """
+    return msgspec.structs.replace(
+        reply,
+        text=UNSTORABLE.sub("\ufffd", reply.text[: MOST_BYTES + 1]),
+        error=clean(reply.error, MOST_SAID),
+        model=clean(reply.model, MOST_SAID),
+        finish=clean(reply.finish, MOST_SAID),
+    )
 
 
 def _better(first: Parsed, repaired: Parsed) -> Parsed:
