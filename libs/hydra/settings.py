@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Self
 
-from pydantic import Field, ValidationError, model_validator
+from dotenv import dotenv_values
+from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from hydra.errors import ConfigError
@@ -40,6 +42,9 @@ class Settings(BaseSettings):
     kill_switch: bool = Field(default=False, validation_alias="KILL_SWITCH")
     """True: no engine may trade, whatever the database says."""
 
+    gladiators: Path | None = Field(default=None, validation_alias="HYDRA_GLADIATORS")
+    """A TOML file of gladiators that adds to those that ship, or changes them."""
+
     @model_validator(mode="after")
     def _default_database(self) -> Self:
         if not self.db_url:
@@ -58,3 +63,28 @@ def load_settings() -> Settings:
             for fault in error.errors()
         )
         raise ConfigError(f"the environment (or .env) holds a wrong setting: {faults}") from error
+
+
+def variable(name: str) -> str:
+    """What the environment, else `.env`, holds under `name`; "" where neither does.
+
+    For the names that settings choose at run time, such as a provider's `DEEPSEEK_BASE_URL`. An
+    empty value counts as absent, as in `Settings`. Raises ConfigError where `.env` is not UTF-8.
+    """
+    value = os.environ.get(name, "").strip()
+    if value:
+        return value
+    path = project_root() / ".env"
+    try:
+        return (dotenv_values(path, encoding="utf-8").get(name) or "").strip()
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not UTF-8: {error.reason} at byte {error.start}") from error
+
+
+def secret(name: str) -> SecretStr | None:
+    """The key under `name`, wrapped so that no message or repr shows it; None where there is none.
+
+    Raises ConfigError where `.env` is not UTF-8.
+    """
+    value = variable(name)
+    return SecretStr(value) if value else None

@@ -199,3 +199,25 @@ def test_wrong_features_are_named() -> None:
         previous_day_low("UTC", 24)
     with pytest.raises(ConfigError, match="'Europe/Pragu' is unknown"):
         previous_day_low("Europe/Pragu", 0)
+
+
+def test_a_fresh_block_knows_nothing_of_the_bars_before_and_leaves_the_old_one_alone() -> None:
+    features = [ema(3), rsi(2), previous(close(), 2), previous_day_high("UTC", 0.0)]
+    rng = np.random.default_rng(5)
+    first, second = (100 + np.cumsum(rng.normal(0, 1, 40)) for _ in range(2))
+    hours = np.arange(40, dtype=np.int64) * HOUR_NS
+
+    def extend(block: FeatureBlock, closes: NDArray[np.float64]) -> NDArray[np.float64]:
+        return block.extend(hours, closes, closes + 1, closes - 1, closes, closes)
+
+    block = FeatureBlock(features, HOUR_NS)
+    whole = extend(block, first)
+    fresh = block.fresh()
+
+    np.testing.assert_array_equal(
+        extend(fresh, second), extend(FeatureBlock(features, HOUR_NS), second)
+    )
+    np.testing.assert_array_equal(extend(block.fresh(), first), whole)
+    again = FeatureBlock(features, HOUR_NS)
+    extend(again, first)
+    np.testing.assert_array_equal(extend(block, second), extend(again, second))

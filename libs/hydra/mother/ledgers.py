@@ -88,6 +88,8 @@ class LiveTicket:
             thesis=self.intent.thesis,
             invalidation=self.intent.invalidation,
             target_first=self.intent.target_first,
+            order=self.intent.order,
+            price=self.intent.price,
         )
         return self.shown
 

@@ -183,3 +183,5 @@ class Ticket(msgspec.Struct, frozen=True, kw_only=True):
     thesis: str = ""
     invalidation: Invalidation | None = None
     target_first: float | None = None  # as it was stated
+    order: OrderType = OrderType.MARKET
+    price: Decimal | None = None  # of a limit or stop order

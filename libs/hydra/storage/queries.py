@@ -24,6 +24,7 @@ from hydra.tournament.season import (
     LatchRow,
     LessonRow,
     ModelCallRow,
+    PromptRow,
     ScoreRow,
     SeasonRow,
     StandingRow,
@@ -242,12 +243,29 @@ def model_calls(
     statement = _of(connection, table, season).order_by(
         table.c.at_ns.desc(), table.c.engine.desc(), table.c.attempt.desc()
     )
-    found = []
-    for row in connection.execute(_narrowed(statement, table, engine, limit)):
-        values = dict(row._mapping) | {"params": _object(row.params)}
-        del values["season_id"]
-        found.append(ModelCallRow(**values))
-    return found[::-1]
+    found = connection.execute(_narrowed(statement, table, engine, limit))
+    return [_call(row) for row in found][::-1]
+
+
+def question_until(
+    connection: Connection, season: str | None, engine: str, until_ns: int
+) -> ModelCallRow | None:
+    """The newest question that an engine had put by an instant of the market, no repairs."""
+    table = tables.model_calls
+    statement = (
+        _of(connection, table, season)
+        .where(table.c.engine == engine, table.c.attempt == 1, table.c.at_ns <= until_ns)
+        .order_by(table.c.at_ns.desc())
+        .limit(1)
+    )
+    row = connection.execute(statement).first()
+    return None if row is None else _call(row)
+
+
+def prompts(connection: Connection, season: str | None = None) -> list[PromptRow]:
+    """The system prompts of a season, by version."""
+    columns = tables.prompts.c
+    return _rows(connection, PromptRow, tables.prompts, season, columns.version, columns.sha256)
 
 
 def newest_with_calls(connection: Connection) -> str | None:
@@ -417,6 +435,12 @@ def _instant(value: str | datetime | None) -> int | None:
 
 def _exact(value: str | Decimal | None) -> Decimal | None:
     return Decimal(value) if isinstance(value, str) else value
+
+
+def _call(row: AnyRow) -> ModelCallRow:
+    values = dict(row._mapping) | {"params": _object(row.params)}
+    del values["season_id"]
+    return ModelCallRow(**values)
 
 
 def _ticket(row: AnyRow) -> TicketRow:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from hashlib import sha256
+
 import msgspec
 from sqlalchemy import Connection, func, select
 
+from hydra.clock import iso
 from hydra.storage import tables
 from hydra.storage.journal import Chain, read_chain
 from hydra.storage.queries import find_season
@@ -44,7 +48,7 @@ def verify_season(connection: Connection, name: str | None = None) -> Verdict:
 
     Closing balances are those that a finished season recorded, in its journal and as its last
     equity points; tickets are compared with postings where none is open. Accounts are judged
-    only on a sound chain. Raises ConfigError when there is no such season.
+    only on a sound chain, and questions to models by the hashes in it. Raises ConfigError when there is no such season.
     """
     row = find_season(connection, name)
     season_id: int = row.id
@@ -55,6 +59,7 @@ def verify_season(connection: Connection, name: str | None = None) -> Verdict:
         finished = row.state == "finished"
         accounts = _accounts(connection, season_id, row.initial_units, chain, finished=finished)
         faults = tuple(f"{one.engine}: {text}" for one in accounts for text in one.faults)
+        faults += tuple(_faults_of_calls(connection, season_id))
     return Verdict(
         season=row.name,
         state=row.state,
@@ -113,6 +118,55 @@ def _account(
         tickets_units=tickets,
         faults=tuple(faults),
     )
+
+
+class _Call(msgspec.Struct):
+    """What the journal keeps of a question to a model."""
+
+    attempt: int
+    prompt_sha256: str
+    reply_sha256: str
+    outcome: str
+    input_tokens: int | None
+    output_tokens: int | None
+    cost_units: int | None
+
+
+def _faults_of_calls(connection: Connection, season_id: int) -> Iterator[str]:
+    """Rows of questions to models that are missing, or say another thing than the journal."""
+    journal, calls, prompts = tables.journal.c, tables.model_calls.c, tables.prompts.c
+    statement = select(journal.engine, journal.at_ns, journal.body).where(
+        journal.season_id == season_id, journal.kind == "model"
+    )
+    told: dict[tuple[str, int, int], _Call] = {}
+    for engine, at_ns, body in connection.execute(statement):
+        call = msgspec.json.decode(body, type=_Call)
+        told[engine, at_ns, call.attempt] = call
+    rows = connection.execute(select(tables.model_calls).where(calls.season_id == season_id))
+    for row in rows:
+        key = (row.engine, row.at_ns, row.attempt)
+        where = f"{row.engine}: the model call at {iso(row.at_ns)}, attempt {row.attempt},"
+        if key not in told:
+            yield f"{where} is not in the journal"
+            continue
+        call = told.pop(key)
+        if sha256(row.reply.encode()).hexdigest() != call.reply_sha256:
+            yield f"{where} has another reply than the journal says"
+        changed = [
+            name
+            for name in ("prompt_sha256", "outcome", "input_tokens", "output_tokens", "cost_units")
+            if getattr(row, name) != getattr(call, name)
+        ]
+        if changed:
+            yield f"{where} differs from the journal in {', '.join(changed)}"
+    for engine, at_ns, attempt in told:
+        yield f"{engine}: the model call at {iso(at_ns)}, attempt {attempt}, is missing"
+    texts = connection.execute(
+        select(prompts.sha256, prompts.version, prompts.text).where(prompts.season_id == season_id)
+    )
+    for digest, version, text in texts:
+        if sha256(text.encode()).hexdigest() != digest:
+            yield f"the text of the prompt {version} was altered"
 
 
 def _ticket_results(connection: Connection, season_id: int) -> tuple[dict[str, int], set[str]]:

@@ -150,7 +150,7 @@ _INVALIDATION = _object(
         "close_below": _maybe("number", "Wrong once a bar closes below this price."),
         "close_above": _maybe("number", "Wrong once a bar closes above this price."),
         "within_hours": _maybe("number", "Wrong if still open so many hours after entry."),
-        "text": _maybe("string", "The condition in your words, at most 1000 characters."),
+        "text": _maybe("string", "The condition in your words, at most 200 characters."),
     },
     "What would prove the thesis wrong; the platform then closes the ticket. Needs close_below,"
     " close_above or within_hours. Null: nothing but stop and target.",
@@ -189,7 +189,7 @@ _DECISION = _object(
             "number", "Probability, 0 to 1, that the target is reached before the stop."
         ),
         "expected_hold_hours": _maybe("number", "How long you expect to hold it, hours."),
-        "thesis": _of("string", f"Why, at most {MOST_THESIS} characters."),
+        "thesis": _of("string", "Why, in two or three sentences, at most 500 characters."),
         "invalidation": _INVALIDATION,
         "cited_inputs": {
             "type": "array",

@@ -18,7 +18,12 @@ from hydra.engines.llm.brief import compose
 from hydra.engines.llm.calls import Message, ModelClient, Outcome, Question, Reply
 from hydra.engines.llm.decisions import SCHEMA, UNSTORABLE, clean
 from hydra.engines.llm.judge import Judged, judge
-from hydra.engines.llm.memory import Memory, parse_reflection, reflection_question
+from hydra.engines.llm.memory import (
+    REFLECTION_SCHEMA,
+    Memory,
+    parse_reflection,
+    reflection_question,
+)
 from hydra.engines.llm.recorded import row_of
 from hydra.engines.llm.reply import MOST_BYTES, Parsed, parse_reply, repair_request
 from hydra.engines.llm.roster import Gladiator
@@ -29,12 +34,7 @@ from hydra.tournament.season import LessonRow, ModelCallRow, PromptRow
 
 QUESTION, REPAIR, REFLECTION = 1, 2, 3
 LEAST_REPAIR_S = 1.0  # with less of the deadline left nothing is repaired
-LESSON_SCHEMA: dict[str, object] = {
-    "type": "object",
-    "properties": {"lesson": {"type": "string", "description": "What you learn, plain text."}},
-    "required": ["lesson"],
-    "additionalProperties": False,
-}
+SCHEMA_TEXT = msgspec.json.encode(SCHEMA).decode()  # it costs tokens like the prompt
 MOST_SAID = 500  # characters of what a provider says beside the answer
 MOST_QUOTED = 8_000  # characters of its own answer that a model is shown again
 # What does not pass by itself: somebody has to change a setting.
@@ -59,7 +59,7 @@ class GladiatorEngine:
         """Ask, once for all symbols. Never raises for what a model or a network does."""
         lessons = self._memory.take(view.account.closed, view.account.now_ns)
         brief = compose(view, self.settings, self._memory)
-        seen = brief.text(self.settings.prompt_tokens, self.prompt.text)
+        seen = brief.text(self.settings.prompt_tokens, self.prompt.text + SCHEMA_TEXT)
         question = self._question(view, QUESTION, Message("user", seen))
         if not (self.settings.reflect and lessons):
             return await self._ask(view, question, lessons)
@@ -154,7 +154,7 @@ class GladiatorEngine:
     ) -> tuple[ModelCallRow, tuple[LessonRow, ...]]:
         """Ask what the model learns from its newest tickets; its next prompt has the words."""
         text = reflection_question(lessons)
-        question = self._question(view, REFLECTION, Message("user", text), schema=LESSON_SCHEMA)
+        question = self._question(view, REFLECTION, Message("user", text), schema=REFLECTION_SCHEMA)
         asked = self.client.ask(question, deadline_s=self.settings.deadline_s)
         reply = _storable(await asked)
         call = self._row(question, reply)

@@ -40,7 +40,7 @@ class Gladiator(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     deadline_s: float = 60.0  # of a whole decision, its repair included
     latency_s: float | None = None  # from question to answer; None: as measured, whole seconds
     max_output_tokens: int = 4_000
-    prompt_tokens: int = 6_000  # most of a prompt; what is too much is trimmed
+    prompt_tokens: int = 9_000  # most of a prompt, schema included; what is too much is trimmed
     temperature: float | None = None  # None: the model's own
     seed: int | None = None  # sent where the provider takes one
     daily_budget_usd: Decimal = Decimal(1)  # real money on a day of the machine's clock, UTC
@@ -106,7 +106,7 @@ def _check(one: Gladiator) -> None:
     for field, least, most in (
         ("deadline_s", 1.0, 3_600.0),
         ("max_output_tokens", 100, 200_000),
-        ("prompt_tokens", 1_500, 200_000),
+        ("prompt_tokens", 5_000, 200_000),
         ("replicas", 1, MOST_REPLICAS),
         ("calls_per_minute", 0.1, 100_000.0),
         ("calls_at_once", 1, 10_000),
