@@ -53,6 +53,9 @@ from hydra.tournament.season import (
     EquityRow,
     GuardianDayRow,
     LatchRow,
+    LessonRow,
+    ModelCallRow,
+    PromptRow,
     ScoreRow,
     SeasonRow,
     SeasonStore,
@@ -183,6 +186,21 @@ class TimedStore:
     def latch(self, row: LatchRow) -> None:
         start = time.process_time()
         self._store.latch(row)
+        self.spent_s += time.process_time() - start
+
+    def prompt(self, row: PromptRow) -> None:
+        start = time.process_time()
+        self._store.prompt(row)
+        self.spent_s += time.process_time() - start
+
+    def model_call(self, row: ModelCallRow) -> None:
+        start = time.process_time()
+        self._store.model_call(row)
+        self.spent_s += time.process_time() - start
+
+    def lesson(self, row: LessonRow) -> None:
+        start = time.process_time()
+        self._store.lesson(row)
         self.spent_s += time.process_time() - start
 
     def engine(self, row: EngineRow) -> None:
