@@ -10,6 +10,7 @@ import typer
 from typer.exceptions import Exit, TyperException
 
 from apps.cli import data_commands, database_commands, guardian_commands, read_commands
+from apps.cli.config_command import config
 from apps.cli.failures import INTERRUPTED, PIPE_CLOSED, USAGE, code_of, complain, keep_traceback
 from apps.cli.replay_command import replay
 from apps.cli.report_command import report
@@ -28,6 +29,7 @@ app.command(rich_help_panel="Play")(report)
 for command in read_commands.COMMANDS:
     app.command(rich_help_panel="Look")(command)
 app.add_typer(guardian_commands.app, name="guardian", rich_help_panel="Guard")
+app.command(rich_help_panel="Care")(config)
 app.add_typer(database_commands.app, name="db", rich_help_panel="Care")
 app.add_typer(data_commands.app, name="data", rich_help_panel="Care")
 

@@ -1,16 +1,31 @@
-"""Settings from the environment (and `.env` in the project's folder, which it overrides)."""
+"""Settings from the environment and from `.env` in the project's folder, over which it wins."""
 
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Any, Literal, Self
 
 from dotenv import dotenv_values
-from pydantic import Field, SecretStr, ValidationError, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from hydra.errors import ConfigError
+from hydra.variables import BY_NAME, SETTINGS
+
+ENVIRONMENT, DOTENV = "environment", ".env"
+HIDDEN = "***"  # stands in the place of a secret
 
 
 def project_root() -> Path:
@@ -22,41 +37,109 @@ def project_root() -> Path:
     return root if (root / "pyproject.toml").is_file() else Path.home() / ".hydra"
 
 
-class Settings(BaseSettings):
-    """What every program of Hydra reads. Each field names its environment variable."""
+def _setting(name: str, **default: Any) -> Any:
+    """A field of `Settings` that is the variable `name` of the table. Raises KeyError."""
+    return Field(validation_alias=name, description=BY_NAME[name].about, **default)
 
-    model_config = SettingsConfigDict(
-        frozen=True,
-        extra="ignore",
-        env_ignore_empty=True,
-        env_file=project_root() / ".env",
-        env_file_encoding="utf-8",
+
+def _lower(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
+
+
+class Settings(BaseModel):
+    """What every program of Hydra reads: the fields of the table in `hydra.variables`."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    home: Path = _setting("HYDRA_HOME", default_factory=project_root)
+    db_url: str = _setting("HYDRA_DB_URL", default="")
+    kill_switch: bool = _setting("KILL_SWITCH", default=False)
+    gladiators: Path | None = _setting("HYDRA_GLADIATORS", default=None)
+    audit: Path | None = _setting("HYDRA_AUDIT", default=None)
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)
+    ] = _setting("LOG_LEVEL", default="info")  # fmt: skip
+    log_format: Annotated[Literal["json", "console"], BeforeValidator(_lower)] = _setting(
+        "LOG_FORMAT", default="json"
     )
+    log_file: Path | None = _setting("LOG_FILE", default=None)
 
-    home: Path = Field(default_factory=project_root, validation_alias="HYDRA_HOME")
-    """The folder under which `data/` lies."""
-
-    db_url: str = Field(default="", validation_alias="HYDRA_DB_URL")
-    """SQLAlchemy URL of the database; default: SQLite at `<home>/data/hydra/hydra.db`."""
-
-    kill_switch: bool = Field(default=False, validation_alias="KILL_SWITCH")
-    """True: no engine may trade, whatever the database says."""
-
-    gladiators: Path | None = Field(default=None, validation_alias="HYDRA_GLADIATORS")
-    """A TOML file of gladiators that adds to those that ship, or changes them."""
+    @field_validator("home", "gladiators", "audit", "log_file")
+    @classmethod
+    def _without_tilde(cls, path: Path | None) -> Path | None:
+        try:
+            return None if path is None else path.expanduser()
+        except RuntimeError as error:
+            raise ValueError("there is no such user's home") from error
 
     @model_validator(mode="after")
     def _default_database(self) -> Self:
         if not self.db_url:
-            path = self.home.expanduser().resolve() / "data" / "hydra" / "hydra.db"
-            object.__setattr__(self, "db_url", f"sqlite:///{path}")
+            object.__setattr__(self, "db_url", f"sqlite:///{self._data_folder / 'hydra.db'}")
         return self
+
+    @property
+    def audit_file(self) -> Path:
+        """Where the audit trail is: HYDRA_AUDIT, else `<home>/data/hydra/trade_audit_log.jsonl`."""
+        return (self.audit or self._data_folder / "trade_audit_log.jsonl").absolute()
+
+    @property
+    def _data_folder(self) -> Path:
+        return self.home.expanduser().resolve() / "data" / "hydra"
+
+
+Sources = Sequence[tuple[str, Mapping[str, str | None]]]
+"""Names of places, and what each holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A value and where it came from. Its repr hides the value, which may be a secret."""
+
+    value: str = field(repr=False)
+    source: str  # ENVIRONMENT or DOTENV
+
+
+def sources() -> Sources:
+    """Where settings come from, the strongest first.
+
+    Raises ConfigError where `.env` cannot be read.
+    """
+    path = project_root() / ".env"
+    try:
+        return (ENVIRONMENT, os.environ), (DOTENV, dotenv_values(path, encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        # Without its cause, which holds the file.
+        reason = f"{error.reason} at byte {error.start}"
+        raise ConfigError(f"{path} is not UTF-8: {reason}") from None
+
+
+def find(name: str, among: Sources | None = None) -> Found | None:
+    """What the environment, else `.env`, holds under `name`; None where neither does.
+
+    An empty value counts as absent. So that `kill_switch=true` stops trading too, a name in
+    another case counts where the exact one is absent. `among` are `sources()`, for many names.
+    Raises ConfigError as `sources` does.
+    """
+    folded = name.casefold()
+    for source, values in sources() if among is None else among:
+        others = (key for key in values if key != name and key.casefold() == folded)
+        for key in (name, *others):
+            if value := (values.get(key) or "").strip():
+                return Found(value, source)
+    return None
 
 
 def load_settings() -> Settings:
     """The settings as they are now. Raises ConfigError naming each wrong variable."""
+    among = sources()
+    found = {one.name: find(one.name, among) for one in SETTINGS if one.is_field}
     try:
-        return Settings()
+        return Settings.model_validate(
+            {name: one.value for name, one in found.items() if one is not None}
+        )
     except ValidationError as error:
         faults = "; ".join(
             f"{'.'.join(str(part) for part in fault['loc'])}={fault['input']!r}: {fault['msg']}"
@@ -66,19 +149,13 @@ def load_settings() -> Settings:
 
 
 def variable(name: str) -> str:
-    """What the environment, else `.env`, holds under `name`; "" where neither does.
+    """What `find` finds under `name`; "" where there is nothing.
 
-    For the names that settings choose at run time, such as a provider's `DEEPSEEK_BASE_URL`. An
-    empty value counts as absent, as in `Settings`. Raises ConfigError where `.env` is not UTF-8.
+    For the names that settings choose at run time, such as a provider's `DEEPSEEK_BASE_URL`.
+    Raises ConfigError where `.env` is not UTF-8.
     """
-    value = os.environ.get(name, "").strip()
-    if value:
-        return value
-    path = project_root() / ".env"
-    try:
-        return (dotenv_values(path, encoding="utf-8").get(name) or "").strip()
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path} is not UTF-8: {error.reason} at byte {error.start}") from error
+    found = find(name)
+    return "" if found is None else found.value
 
 
 def secret(name: str) -> SecretStr | None:
@@ -88,3 +165,17 @@ def secret(name: str) -> SecretStr | None:
     """
     value = variable(name)
     return SecretStr(value) if value else None
+
+
+_PASSWORD = re.compile(r":(?!//).*@", re.DOTALL)  # from the first colon to the last @
+_USER = re.compile(r"(https?://)[^/@?#]*@", re.IGNORECASE)  # may be a token
+_QUERY = re.compile(r"([?&][^=&#]*(?:key|token|pass|secret)[^=&#]*=)[^&#]*", re.IGNORECASE)
+
+
+def without_password(url: str) -> str:
+    """An address or database URL, even a malformed one, whose passwords and tokens are hidden.
+
+    It would rather hide too much, as a port before a later @.
+    """
+    hidden = _USER.sub(rf"\1{HIDDEN}@", _PASSWORD.sub(f":{HIDDEN}@", url))
+    return _QUERY.sub(rf"\1{HIDDEN}", hidden)

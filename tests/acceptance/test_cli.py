@@ -112,6 +112,7 @@ JSON_COMMANDS = [
     "seasons",
     "guardian --limit 5",
     "guardian status",
+    "config",
     "db check",
     "db verify",
     f"data inspect {CRYPTO}",

@@ -12,7 +12,7 @@ from tests.support.shared_data import ROOT
 
 ROOMS = ("market", "features", "portfolio", "guardian", "tournament", "engines", "mother")
 EDGES = ("feeds", "brokers", "storage", "operations")
-COMMON = ("clock", "errors", "settings", "jit")
+COMMON = ("clock", "errors", "settings", "variables", "jit")
 # What an edge may know: the values of the rooms, never who plays them.
 KNOWN_TO_EDGES = ("market", "features", "portfolio", "guardian", "tournament")
 SOURCES = sorted((ROOT / "libs").rglob("*.py")) + sorted((ROOT / "apps").rglob("*.py"))

@@ -12,6 +12,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from hydra.errors import StorageError
+from hydra.settings import without_password
 
 BUSY_TIMEOUT_S = 15.0  # how long SQLite waits for another process's commit
 CONNECT_TIMEOUT_S = 10
@@ -47,7 +48,7 @@ def parse_url(url: str) -> URL:
         parsed = make_url(url)
     except ArgumentError as error:
         raise StorageError(
-            f"{url!r} is no database URL: write sqlite:////path/to/hydra.db "
+            f"{without_password(url)!r} is no database URL: write sqlite:////path/to/hydra.db "
             "or postgresql://user@host/name"
         ) from error
     if parsed.drivername in ("postgres", "postgresql"):
