@@ -9,7 +9,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.text import Text
 
 from apps.cli.failures import INTERRUPTED, complain, plain, warn
+from apps.cli.followers import AuditFollower, Follower, Followers
 from apps.cli.live import Lines, Screen, Silence, View
 from apps.cli.models import Models, recording_of
 from apps.cli.options import database_url
@@ -29,6 +30,7 @@ from apps.cli.tables import make_console, print_json, print_tables
 from hydra.clock import monotonic_ns
 from hydra.errors import ConfigError
 from hydra.mother.mother import Mother
+from hydra.operations.audit import AuditTrail
 from hydra.settings import Settings, load_settings
 from hydra.storage import queries
 from hydra.storage.database import place, reading
@@ -53,6 +55,7 @@ class Playing:
     resume: bool
     quiet: bool
     as_json: bool
+    audit: bool = False
 
 
 def play(asked: Playing) -> None:
@@ -67,6 +70,8 @@ def play(asked: Playing) -> None:
     stored = _stored_season(url, asked) if asked.resume else None
     if stored is not None and stored.state == "finished":
         print(f"season {stored.season.name} is finished; nothing is left to play", file=sys.stderr)
+        with _following(asked, settings, url, stored.season.name):
+            pass  # its process may have been killed before the last look
         _show_end(asked, settings, url, stored.season.name, elapsed_s=None)
         return
     asked = with_gladiators(asked, settings)
@@ -79,7 +84,7 @@ def play(asked: Playing) -> None:
     started_ns = monotonic_ns()
     try:
         with _prompt_interrupts():
-            _run(asked, url, season, models)
+            _run(asked, settings, url, season, models)
     except KeyboardInterrupt:
         again = " ".join(["replay", "--resume", "--season", season.row.name, *_db_words(asked)])
         complain(
@@ -166,25 +171,49 @@ def _resumed(
     return replace(season, row=row), models
 
 
-def _run(asked: Playing, url: str, season: Season, models: Models) -> None:
+def _run(asked: Playing, settings: Settings, url: str, season: Season, models: Models) -> None:
     console = make_console()
     shown = not asked.quiet and not asked.as_json
     is_short = season.feed.cycles <= SHORT_CYCLES
     plan = replace(season.plan, commit_ms=WATCHED_COMMIT_MS) if shown and is_short else season.plan
     view: View = Silence()
-    with open_season(url, season.row, resume=asked.resume) as store:
+    with (
+        open_season(url, season.row, resume=asked.resume) as store,
+        _following(asked, settings, url, season.row.name) as followers,
+    ):
+
+        def on_commit(cycle: int, now_ns: int) -> None:
+            view.update(cycle, now_ns)
+            followers.update()
+
         mother = Mother(
             plan=plan,
             contestants=season.contestants,
             streams=season.streams,
             store=store,
             absent=season.absent,
-            on_commit=lambda cycle, now_ns: view.update(cycle, now_ns),
+            on_commit=on_commit,
         )
         if shown:
             view = _view(console, season, mother.places)
         with view:
             asyncio.run(_played(mother, season, models))
+
+
+@contextmanager
+def _following(asked: Playing, settings: Settings, url: str, name: str) -> Iterator[Followers]:
+    """Those who read along, as far as they were asked for."""
+    members: list[Follower] = []
+    with ExitStack() as held:
+        if asked.audit:
+            # Its own commits survive no loss of power either: one fsync at the end will do.
+            trail = AuditTrail(settings.audit_file, durable=False)
+            members.append(AuditFollower(held.enter_context(trail)))
+        followers = Followers(url, name, members)
+        try:
+            yield followers
+        finally:
+            followers.look()
 
 
 async def _played(mother: Mother, season: Season, models: Models) -> None:

@@ -132,6 +132,18 @@ def replay(
             help="TOML that adds or changes gladiators; default: HYDRA_GLADIATORS.",
         ),
     ] = None,
+    audit: Annotated[
+        bool,
+        typer.Option("--audit", help="Write what bears on trades to the audit trail as well."),
+    ] = False,
+    log: Annotated[
+        Path | None,
+        typer.Option(
+            "--log",
+            metavar="FILE",
+            help="Log what an operator would want to know; default: LOG_FILE, else nothing.",
+        ),
+    ] = None,
     db: Db = None,
     quiet: Annotated[
         bool, typer.Option("--quiet", help="Print nothing but warnings and errors.")
@@ -172,7 +184,15 @@ def replay(
         gladiators=_absolute([gladiators])[0] if gladiators else None,
     )
     play(
-        Playing(request=request, season=season, db=db, resume=resume, quiet=quiet, as_json=as_json)
+        Playing(
+            request=request,
+            season=season,
+            db=db,
+            resume=resume,
+            quiet=quiet,
+            as_json=as_json,
+            audit=audit,
+        )
     )
 
 

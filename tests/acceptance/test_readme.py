@@ -12,7 +12,13 @@ import yaml
 from apps.cli.main import run
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = ("README.md", "docs/quickstart.md", "docs/cli.md", "docs/configuration.md")
+PAGES = (
+    "README.md",
+    "docs/quickstart.md",
+    "docs/cli.md",
+    "docs/configuration.md",
+    "docs/operations.md",
+)
 
 
 def commands(page: str) -> list[str]:

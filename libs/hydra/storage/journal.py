@@ -11,7 +11,7 @@ season's name, the database nor the machine's time enters: equal seasons have eq
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from hashlib import sha256
 
 import msgspec
@@ -125,18 +125,25 @@ def _balance(body: bytes) -> int | None:
         return None
 
 
-def stored_records(connection: Connection, season_id: int) -> Iterator[StoredRecord]:
-    """A season's records in order, read page by page so that memory stays flat."""
+def stored_records(
+    connection: Connection, season_id: int, *, after_seq: int = 0, kinds: Sequence[str] = ()
+) -> Iterator[StoredRecord]:
+    """A season's records in order, read page by page so that memory stays flat.
+
+    `kinds`: only records of these; none: of all.
+    """
     is_sqlite = connection.dialect.name == "sqlite"
     mark = "?" if is_sqlite else "%s"
     body_column = "CAST(body AS BLOB)" if is_sqlite else "convert_to(body, 'UTF8')"
+    among = f"AND kind IN ({', '.join([mark] * len(kinds))}) " if kinds else ""
     statement = (
         f"SELECT seq, cycle, at_ns, engine, kind, amount_units, {body_column}, hash "  # noqa: S608
-        f"FROM journal WHERE season_id = {mark} AND seq > {mark} ORDER BY seq LIMIT {_PAGE_ROWS}"
+        f"FROM journal WHERE season_id = {mark} AND seq > {mark} {among}"
+        f"ORDER BY seq LIMIT {_PAGE_ROWS}"
     )
-    last_seq = 0
+    last_seq = after_seq
     while True:
-        result = connection.exec_driver_sql(statement, (season_id, last_seq))
+        result = connection.exec_driver_sql(statement, (season_id, last_seq, *kinds))
         # The driver's own cursor: plain tuples, at half the price of SQLAlchemy's rows.
         rows = result.cursor.fetchall() if result.cursor is not None else []
         result.close()
