@@ -51,16 +51,27 @@ def _say(word: str, message: str, *, colour: str) -> None:
 
 
 def keep_traceback(error: Exception) -> int:
-    """Write an unexpected error's traceback to a log file and name it; returns INTERNAL."""
-    text = "".join(traceback.format_exception(error))
+    """Write an unexpected error's traceback to a log file and name it; returns INTERNAL.
+
+    Secrets of the environment are in neither the file, which only its owner may read, nor the
+    message.
+    """
+    told = type(error).__name__
     try:
+        from hydra.operations.masking import Mask, known_secrets
+
+        mask = Mask(known_secrets())
+        told = mask.hide(f"{told}: {error}")
+        text = mask.hide("".join(traceback.format_exception(error)))
         path = _log_file()
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(f"hydra {' '.join(sys.argv[1:])}\n{text}", encoding="utf-8")
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(f"hydra {mask.hide(' '.join(sys.argv[1:]))}\n{text}")
         where = f"the details are in {path}; please pass it on with what you did"
     except (OSError, HydraError) as log_error:
         where = f"its details could not be written to a log file: {log_error}"
-    complain(f"a fault of Hydra itself ({type(error).__name__}: {error})", hint=where)
+    complain(f"a fault of Hydra itself ({told})", hint=where)
     return INTERNAL
 
 

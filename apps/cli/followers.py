@@ -2,36 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 from sqlalchemy import Connection
 
 from apps.cli.failures import warn
 from hydra.clock import NS_PER_S, monotonic_ns
-from hydra.operations.audit import AuditTrail
+from hydra.errors import HydraError
+from hydra.settings import Settings
 from hydra.storage.database import reading
+
+if TYPE_CHECKING:
+    from hydra.operations.audit import AuditTrail
 
 # Between two looks at what was committed: a replay commits many times a second.
 PAUSE_NS = NS_PER_S // 2
 
 
-class Follower(Protocol):
-    """Reads a season's committed rows through a connection that has read nothing yet."""
-
-    def follow(self, connection: Connection, season: str) -> object: ...
+# Reads a season's committed rows through a connection that has read nothing yet.
+Follower = Callable[[Connection, str], object]
 
 
-class AuditFollower:
-    """Brings the audit trail up to the journal."""
+class Logger(Protocol):
+    """What the command says itself."""
 
-    def __init__(self, trail: AuditTrail) -> None:
-        self._trail = trail
-
-    def follow(self, connection: Connection, season: str) -> None:
-        done = self._trail.follow(connection, season)
-        if done.completed:
-            warn(f"audit trail: {done.completed} was torn, and is completed from the journal")
+    def warning(self, event: str, **values: object) -> object: ...
 
 
 class Followers:
@@ -41,7 +40,7 @@ class Followers:
         self._url = url
         self._season = season
         self._members = members
-        self._next_ns = monotonic_ns() if members else 2**63
+        self._next_ns = monotonic_ns() + PAUSE_NS if members else 2**63
 
     def update(self) -> None:
         """After a commit. Raises HydraError: a season whose trail cannot be kept stops."""
@@ -53,4 +52,62 @@ class Followers:
         """Let all members read what is committed now."""
         for member in self._members:
             with reading(self._url) as connection:
-                member.follow(connection, self._season)
+                member(connection, self._season)
+
+
+@contextmanager
+def following(
+    url: str, season: str, *, audit: Path | None, logs: bool = False, after_seq: int = 0
+) -> Iterator[Followers]:
+    """Those who read along, as far as they were asked for; they look a last time at the end.
+
+    `after_seq` is the season's last record when it was resumed, 0 of a new one.
+    """
+    # What reads along is imported only where it was asked for: it would slow every start.
+    members: list[Follower] = []
+    with ExitStack() as held:
+        if audit is not None:
+            from hydra.operations.audit import AuditTrail
+
+            # A replay's own commits survive no loss of power either: one fsync at its end will do.
+            trail = held.enter_context(AuditTrail(audit, durable=False))
+            members.append(partial(_audit, trail))
+        if logs:
+            from hydra.operations.season_log import SeasonLog
+
+            members.append(SeasonLog(after_seq).follow)
+        followers = Followers(url, season, members)
+        try:
+            yield followers
+        finally:
+            followers.look()
+
+
+def _audit(trail: AuditTrail, connection: Connection, season: str) -> None:
+    done = trail.follow(connection, season)
+    if done.completed:
+        warn(f"audit trail: {done.completed} was torn, and is completed from the journal")
+
+
+@contextmanager
+def logged(settings: Settings, file: Path | None) -> Iterator[Logger | None]:
+    """Logs of this command, to `file`, else LOG_FILE; None where neither is named.
+
+    An error that ends the command is logged as well. Raises ConfigError where the file cannot be
+    written.
+    """
+    if file is None and settings.log_file is None:
+        yield None
+        return
+    from hydra.operations.logs import configure, get_logger
+
+    with configure(settings, file=file):
+        log = get_logger("hydra.replay")
+        try:
+            yield log
+        except HydraError as error:
+            log.error("command failed", reason=str(error))
+            raise
+        except Exception:
+            log.exception("fault of Hydra itself")
+            raise

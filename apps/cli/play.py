@@ -9,7 +9,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.text import Text
 
 from apps.cli.failures import INTERRUPTED, complain, plain, warn
-from apps.cli.followers import AuditFollower, Follower, Followers
+from apps.cli.followers import Followers, Logger, following, logged
 from apps.cli.live import Lines, Screen, Silence, View
 from apps.cli.models import Models, recording_of
 from apps.cli.options import database_url
@@ -30,7 +30,6 @@ from apps.cli.tables import make_console, print_json, print_tables
 from hydra.clock import monotonic_ns
 from hydra.errors import ConfigError
 from hydra.mother.mother import Mother
-from hydra.operations.audit import AuditTrail
 from hydra.settings import Settings, load_settings
 from hydra.storage import queries
 from hydra.storage.database import place, reading
@@ -56,6 +55,7 @@ class Playing:
     quiet: bool
     as_json: bool
     audit: bool = False
+    log: Path | None = None
 
 
 def play(asked: Playing) -> None:
@@ -70,22 +70,45 @@ def play(asked: Playing) -> None:
     stored = _stored_season(url, asked) if asked.resume else None
     if stored is not None and stored.state == "finished":
         print(f"season {stored.season.name} is finished; nothing is left to play", file=sys.stderr)
-        with _following(asked, settings, url, stored.season.name):
-            pass  # its process may have been killed before the last look
+        # Its process may have been killed before it looked a last time.
+        with following(url, stored.season.name, audit=_audit_file(asked, settings)):
+            pass
         _show_end(asked, settings, url, stored.season.name, elapsed_s=None)
         return
-    asked = with_gladiators(asked, settings)
+    with logged(settings, asked.log) as log:
+        _play(with_gladiators(asked, settings), settings, url, stored, log)
+
+
+def _play(
+    asked: Playing,
+    settings: Settings,
+    url: str,
+    stored: queries.SeasonSummary | None,
+    log: Logger | None,
+) -> None:
     season, models = _season(asked, settings, url, stored.season if stored else None)
-    for warning in season.warnings:
-        warn(warning)
-    _say_who_pays(asked, season)
+    warnings = list(season.warnings)
     if settings.kill_switch:
-        warn("KILL_SWITCH is set in the environment: no engine may trade")
+        warnings.append("KILL_SWITCH is set in the environment: no engine may trade")
+    for warning in warnings:
+        warn(warning)
+        if log is not None:
+            log.warning(warning, season=season.row.name)
+    _say_who_pays(asked, season)
     started_ns = monotonic_ns()
     try:
+        along = following(
+            url,
+            season.row.name,
+            audit=_audit_file(asked, settings),
+            logs=log is not None,
+            after_seq=stored.journal_count if stored else 0,
+        )
         with _prompt_interrupts():
-            _run(asked, settings, url, season, models)
+            _run(asked, url, season, models, along)
     except KeyboardInterrupt:
+        if log is not None:
+            log.warning("season interrupted", season=season.row.name)
         again = " ".join(["replay", "--resume", "--season", season.row.name, *_db_words(asked)])
         complain(
             f"interrupted; season {season.row.name} keeps what is committed",
@@ -171,16 +194,23 @@ def _resumed(
     return replace(season, row=row), models
 
 
-def _run(asked: Playing, settings: Settings, url: str, season: Season, models: Models) -> None:
+def _audit_file(asked: Playing, settings: Settings) -> Path | None:
+    return settings.audit_file if asked.audit else None
+
+
+def _run(
+    asked: Playing,
+    url: str,
+    season: Season,
+    models: Models,
+    along: AbstractContextManager[Followers],
+) -> None:
     console = make_console()
     shown = not asked.quiet and not asked.as_json
     is_short = season.feed.cycles <= SHORT_CYCLES
     plan = replace(season.plan, commit_ms=WATCHED_COMMIT_MS) if shown and is_short else season.plan
     view: View = Silence()
-    with (
-        open_season(url, season.row, resume=asked.resume) as store,
-        _following(asked, settings, url, season.row.name) as followers,
-    ):
+    with open_season(url, season.row, resume=asked.resume) as store, along as followers:
 
         def on_commit(cycle: int, now_ns: int) -> None:
             view.update(cycle, now_ns)
@@ -198,22 +228,6 @@ def _run(asked: Playing, settings: Settings, url: str, season: Season, models: M
             view = _view(console, season, mother.places)
         with view:
             asyncio.run(_played(mother, season, models))
-
-
-@contextmanager
-def _following(asked: Playing, settings: Settings, url: str, name: str) -> Iterator[Followers]:
-    """Those who read along, as far as they were asked for."""
-    members: list[Follower] = []
-    with ExitStack() as held:
-        if asked.audit:
-            # Its own commits survive no loss of power either: one fsync at the end will do.
-            trail = AuditTrail(settings.audit_file, durable=False)
-            members.append(AuditFollower(held.enter_context(trail)))
-        followers = Followers(url, name, members)
-        try:
-            yield followers
-        finally:
-            followers.look()
 
 
 async def _played(mother: Mother, season: Season, models: Models) -> None:

@@ -192,6 +192,7 @@ def replay(
             quiet=quiet,
             as_json=as_json,
             audit=audit,
+            log=None if log is None else log.expanduser().absolute(),
         )
     )
 
