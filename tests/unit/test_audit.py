@@ -437,3 +437,30 @@ def test_times_of_the_market_are_kept_not_the_machine_s(tmp_path: Path) -> None:
     play_audited(tmp_path, cycles=1, commit_every=1)
 
     assert iso(START_NS)[:10].encode() in lines_of(tmp_path)[0]
+
+
+def test_a_fault_is_found_again_by_every_further_call(tmp_path: Path) -> None:
+    play_audited(tmp_path, "season-1")
+    with sqlite3.connect(tmp_path / "hydra.db") as database:
+        database.execute("UPDATE journal SET amount_units = 5 WHERE seq = 20")
+    database.close()
+    before = trail_of(tmp_path).read_bytes()
+
+    with AuditTrail(trail_of(tmp_path)) as trail:
+        for _ in range(3):
+            with pytest.raises(JournalFault, match="line 19 "):
+                follow(tmp_path, trail)
+    assert trail_of(tmp_path).read_bytes() == before
+
+
+def test_a_file_that_takes_its_new_name_while_it_is_read_is_still_read(tmp_path: Path) -> None:
+    play_audited(tmp_path)
+    (part,) = audit_files.parts(trail_of(tmp_path))
+    whole = lines_of(tmp_path)
+    trail_of(tmp_path).rename(audit_files.next_rotated(trail_of(tmp_path)))
+    trail_of(tmp_path).write_bytes(b"another\n")
+
+    assert [raw.data for raw in audit_files.lines(part)] == whole
+    audit_files.rotated(trail_of(tmp_path))[0].unlink()
+    with pytest.raises(StorageError, match="was replaced"):
+        list(audit_files.lines(part))

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -158,20 +159,30 @@ class AuditTrail:
         Raises JournalFault naming the first line that is not as the journal says, ConfigError
         when there is no such season, StorageError when the trail cannot be written.
         """
-        with files.locked(self._path, wait_s=LOCK_WAIT_S):
-            row = find_season(connection, season)
-            key = SeasonKey(row.name, iso(row.created_ns))
-            torn = self._catch_up(connection)
-            before = self._count
-            place = "" if torn is None else self._complete(torn, connection)
-            if not self._is_reconciled:
-                for one in [*self._last_seq]:
-                    if (season_id := _season_id(connection, one)) is not None:
-                        self._append_rest(connection, one, season_id)
-                self._is_reconciled = True
-            self._append_rest(connection, key, row.id)
-            self._sync(at_once=self._durable)
-            return Followed(self._count - before, place)
+        with self._at_fault_forgotten():
+            if self._descriptor < 0:
+                # What is there already is compared before the lock is taken: it may be long.
+                self._begin_again()
+                with files.locked(self._path, wait_s=LOCK_WAIT_S, shared=True):
+                    parts = files.parts(self._path)
+                self._read(parts, connection)
+            with files.locked(self._path, wait_s=LOCK_WAIT_S):
+                return self._follow(connection, season)
+
+    def _follow(self, connection: Connection, season: str | None) -> Followed:
+        row = find_season(connection, season)
+        key = SeasonKey(row.name, iso(row.created_ns))
+        torn = self._catch_up()
+        before = self._count
+        place = "" if torn is None else self._complete(torn, connection)
+        if not self._is_reconciled:
+            for one in [*self._last_seq]:
+                if (season_id := _season_id(connection, one)) is not None:
+                    self._append_rest(connection, one, season_id)
+            self._is_reconciled = True
+        self._append_rest(connection, key, row.id)
+        self._sync(at_once=self._durable)
+        return Followed(self._count - before, place)
 
     def append(self, season: SeasonKey, records: Iterable[StoredRecord]) -> int:
         """Append a season's records that were just committed; returns how many lines that made.
@@ -179,8 +190,8 @@ class AuditTrail:
         Records that do not bear on trades, or have their lines already, are left out. Raises
         JournalFault on a torn or altered line, StorageError when the trail cannot be written.
         """
-        with files.locked(self._path, wait_s=LOCK_WAIT_S):
-            torn = self._catch_up(None)
+        with self._at_fault_forgotten(), files.locked(self._path, wait_s=LOCK_WAIT_S):
+            torn = self._catch_up()
             if torn is not None:
                 raise _torn(torn, self._count + 1)
             before = self._count
@@ -208,18 +219,32 @@ class AuditTrail:
 
     # Reading
 
-    def _catch_up(self, connection: Connection | None) -> files.RawLine | None:
-        """Read what others have appended since; returns a torn last line."""
+    @contextmanager
+    def _at_fault_forgotten(self) -> Iterator[None]:
+        """Whatever goes wrong inside: the next call reads and compares the trail from its start."""
+        try:
+            yield
+        except BaseException:
+            if self._descriptor >= 0:
+                os.close(self._descriptor)
+                self._descriptor = -1
+            self._is_reconciled = False
+            raise
+
+    def _catch_up(self) -> files.RawLine | None:
+        """Under the lock: read what others have appended since; returns a torn last line."""
         if self._descriptor < 0 or not self._is_same_file():
             self._begin_again()
-            return self._read(files.parts(self._path), 0, connection)
-        part = files.Part(self._path, os.fstat(self._descriptor).st_size)
-        if part.size < self._size:
+            return self._read(files.parts(self._path), None)
+        found = os.fstat(self._descriptor)
+        if found.st_size < self._size:
             raise JournalFault(
                 f"{self._path} became shorter while it was followed, from {self._size:,} to"
-                f" {part.size:,} bytes: run hydra audit verify"
+                f" {found.st_size:,} bytes: run hydra audit verify"
             )
-        return self._read([part], self._size, None) if part.size > self._size else None
+        if found.st_size == self._size:
+            return None
+        return self._read([files.Part(self._path, found.st_size, found.st_ino)], None, self._size)
 
     def _is_same_file(self) -> bool:
         try:
@@ -235,8 +260,9 @@ class AuditTrail:
         self._last_seq = {}
 
     def _read(
-        self, parts: list[files.Part], start: int, connection: Connection | None
+        self, parts: list[files.Part], connection: Connection | None, start: int = 0
     ) -> files.RawLine | None:
+        """Recompute the chain, and with a connection compare with the journals."""
         seasons: dict[SeasonKey, _Season] = {}
         for part in parts:
             self._size = start
@@ -246,14 +272,14 @@ class AuditTrail:
                         raise _fault(raw, self._count + 1, "it is torn, and others follow")
                     return raw
                 try:
-                    line, text, self._digest = opened(raw.data, self._digest, self._count + 1)
+                    line, text, digest = opened(raw.data, self._digest, self._count + 1)
                     if connection is not None:
                         if line.key not in seasons:
                             seasons[line.key] = _Season(connection, line.key)
                         seasons[line.key].compare(line, text)
                 except BadLine as error:
                     raise _fault(raw, self._count + 1, str(error)) from error
-                self._count += 1
+                self._count, self._digest = self._count + 1, digest
                 self._size += len(raw.data)
                 self._last_seq[line.key] = line.seq
         return None
@@ -290,21 +316,16 @@ class AuditTrail:
             while left:
                 left = left[self._write_some(self._descriptor, left) :]
         except OSError as error:
-            # These bytes are of this very call: nobody has read them, the lock is ours.
-            os.ftruncate(self._descriptor, self._size)
-            self._begin_again_later()
+            # These bytes are of this very call: nobody has read them, the lock is ours. Where they
+            # cannot be taken back they are a torn line, which the next call completes.
+            with suppress(OSError):
+                os.ftruncate(self._descriptor, self._size)
             raise StorageError(
                 f"cannot write the audit trail {self._path}: {error.strerror}; what the journal"
                 " has is added later"
             ) from error
         self._size += len(data)
         self._is_unsynced = True
-
-    def _begin_again_later(self) -> None:
-        """After a failed write: what was counted may not be what the file has."""
-        os.close(self._descriptor)
-        self._descriptor = -1
-        self._is_reconciled = False
 
     def _rotate(self) -> None:
         self._sync(at_once=True)

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from hydra.clock import NS_PER_S, monotonic_ns
 from hydra.errors import StorageError
@@ -31,6 +32,7 @@ class Part:
 
     path: Path
     size: int  # bytes
+    inode: int  # the file that grows may take another name before it is read
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,7 @@ def next_rotated(path: Path) -> Path:
 def parts(path: Path) -> list[Part]:
     """All files of the trail, oldest first. The caller holds the lock."""
     files = [*rotated(path), *([path] if path.exists() else [])]
-    return [Part(one, one.stat().st_size) for one in files]
+    return [Part(one, found.st_size, found.st_ino) for one in files if (found := one.stat())]
 
 
 def lines(part: Part, start: int = 0) -> Iterator[RawLine]:
@@ -75,13 +77,23 @@ def lines(part: Part, start: int = 0) -> Iterator[RawLine]:
     """
     left = part.size - start
     try:
-        with part.path.open("rb") as file:
+        with _opened(part) as file:
             file.seek(start)
             while left > 0 and (data := file.readline(left)):
                 left -= len(data)
                 yield RawLine(part.path, data)
     except OSError as error:
         raise StorageError(f"cannot read the audit trail {part.path}: {error.strerror}") from error
+
+
+def _opened(part: Part) -> BinaryIO:
+    """The file of a part, under the name that it has now."""
+    for path in (part.path, *rotated(part.path)):
+        file = path.open("rb")
+        if os.fstat(file.fileno()).st_ino == part.inode:
+            return file
+        file.close()
+    raise StorageError(f"the audit trail {part.path} was replaced while it was read: try again")
 
 
 def open_to_append(path: Path) -> int:
