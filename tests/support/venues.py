@@ -1,0 +1,236 @@
+"""Venues on the loopback interface that speak the real messages, and misbehave on command.
+
+A venue holds a market that goes on from connection to connection: a list of steps, each a
+recorded message in its raw form. Whoever subscribes gets a snapshot of the market as it stands,
+then the steps that follow, one for each turn of the event loop. `faults` names, by the number of
+the step, what goes wrong there, once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
+from websockets.http11 import Request, Response
+
+from tests.support.captures import coinbase_event
+from tests.support.plain_book import PlainBook
+
+HEARTBEAT_S = 0.02
+MALFORMED = '{"channel":"l2_data","events":[{"type":"upd'
+
+
+class Fault(Enum):
+    GAP = "the message is lost"
+    DUPLICATE = "the message comes twice"
+    REORDER = "the message comes after the next one"
+    DELAY = "the message comes 20 ms late"
+    DROP = "the connection breaks before the message"
+    SILENCE = "nothing comes any more, heartbeats included"
+    MALFORMED = "half a message comes first"
+    SPOILT = "the message comes cut in half"
+
+
+@dataclass
+class Session:
+    """One client's connection: what it subscribed to, and messages held back."""
+
+    socket: ServerConnection
+    topics: set[str] = field(default_factory=set)
+    number: int = 0
+    held: list[str] = field(default_factory=list)
+    is_silent: bool = False
+
+    async def send(self, text: str) -> None:
+        if not self.is_silent:
+            await self.socket.send(text)
+
+
+class LoopbackVenue:
+    """The part that all socket venues share. Subclasses know the messages."""
+
+    def __init__(self, steps: Sequence[Any], faults: Mapping[int, Fault] | None = None) -> None:
+        self.steps = steps
+        self.faults = dict(faults or {})
+        self.cursor = 0
+        self.sessions: list[Session] = []
+        self.received: list[dict[str, Any]] = []  # what clients sent, on all connections
+        self.books: dict[str, PlainBook] = {}
+        self.url = ""
+        self.http_url = ""
+
+    @property
+    def is_over(self) -> bool:
+        return self.cursor >= len(self.steps)
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[LoopbackVenue]:
+        async with serve(
+            self._serve, "127.0.0.1", 0, process_request=self._request, max_size=None,
+            ping_interval=None, close_timeout=0.05,
+        ) as server:  # fmt: skip
+            port = server.sockets[0].getsockname()[1]
+            self.url, self.http_url = f"ws://127.0.0.1:{port}/", f"http://127.0.0.1:{port}"
+            yield self
+
+    async def _serve(self, socket: ServerConnection) -> None:
+        session = Session(socket)
+        self.sessions.append(session)
+        market = asyncio.create_task(self._market(session))
+        try:
+            async for text in socket:
+                message = json.loads(text)
+                self.received.append(message)
+                for reply in self.replies(session, message):
+                    await session.send(reply)
+        except ConnectionClosed:
+            return  # as the client wished, or as a fault commanded
+        finally:
+            market.cancel()
+            await asyncio.gather(market, return_exceptions=True)
+
+    async def _market(self, session: Session) -> None:
+        while not self.is_ready(session):
+            await asyncio.sleep(0.001)
+        while not self.is_over:
+            await asyncio.sleep(0)
+            await self._step(session)
+        while True:
+            for text in self.heartbeats(session):
+                await session.send(text)
+            await asyncio.sleep(HEARTBEAT_S)
+
+    async def _step(self, session: Session) -> None:
+        fault = self.faults.pop(self.cursor, None)
+        if fault is Fault.DROP:
+            session.socket.transport.abort()
+            await asyncio.Event().wait()  # until the reader ends this task
+        raw = self.steps[self.cursor]
+        self.cursor += 1
+        self.move(raw)
+        texts = self.messages(session, raw)
+        if fault is Fault.SILENCE:
+            session.is_silent = True
+        elif fault is Fault.MALFORMED:
+            texts = [MALFORMED, *texts]
+        elif fault is Fault.SPOILT:
+            texts = [text[: len(text) // 2] for text in texts]
+        elif fault is Fault.DUPLICATE:
+            texts = texts * 2
+        elif fault is Fault.DELAY:
+            await asyncio.sleep(0.02)
+        elif fault is Fault.REORDER:
+            session.held += texts
+            return
+        elif fault is Fault.GAP:
+            return
+        for text in (*texts, *session.held):
+            await session.send(text)
+        session.held.clear()
+
+    async def _request(self, socket: ServerConnection, request: Request) -> Response | None:
+        """An HTTP reply instead of a web socket; None: go on with the socket."""
+        return None
+
+    def is_ready(self, session: Session) -> bool:
+        """Whether the client has subscribed to all that the test wants."""
+        raise NotImplementedError
+
+    def replies(self, session: Session, message: dict[str, Any]) -> list[str]:
+        raise NotImplementedError
+
+    def move(self, raw: Any) -> None:
+        """Change `books` by one step."""
+        raise NotImplementedError
+
+    def messages(self, session: Session, raw: Any) -> list[str]:
+        """What a step sends to a client; numbered whether it arrives or not."""
+        raise NotImplementedError
+
+    def heartbeats(self, session: Session) -> list[str]:
+        return []
+
+
+class CoinbaseServer(LoopbackVenue):
+    """Advanced Trade. Steps are recorded messages of Coinbase Pro, its snapshots apart."""
+
+    TIME = "2021-04-17T16:43:37Z"
+
+    def __init__(
+        self,
+        snapshots: Mapping[str, Mapping[str, Any]],
+        steps: Sequence[Any],
+        faults: Mapping[int, Fault] | None = None,
+    ) -> None:
+        super().__init__(steps, faults)
+        for product, raw in snapshots.items():
+            self.books[product] = PlainBook()
+            self.books[product].load(raw["bids"], raw["asks"])
+        self.refusal: str | None = None  # text of an error instead of any subscription
+        self.withheld = 0  # snapshots that never come
+
+    def is_ready(self, session: Session) -> bool:
+        wanted = {f"{c} {p}" for c in ("level2", "market_trades") for p in self.books}
+        return wanted <= session.topics
+
+    def replies(self, session: Session, message: dict[str, Any]) -> list[str]:
+        if self.refusal is not None:
+            return [json.dumps({"type": "error", "message": self.refusal})]
+        channel, products = message["channel"], message.get("product_ids", [])
+        topics = {f"{channel} {product}" for product in products}
+        out: list[str] = []
+        if message["type"] == "unsubscribe":
+            session.topics -= topics
+        else:
+            session.topics |= topics
+            if channel == "level2":
+                out += [self._snapshot(session, product) for product in products]
+        return [*filter(None, out), self._wrap(session, "subscriptions", {"subscriptions": {}})]
+
+    def move(self, raw: Any) -> None:
+        if raw["type"] == "l2update":
+            bids = [change[1:] for change in raw["changes"] if change[0] == "buy"]
+            asks = [change[1:] for change in raw["changes"] if change[0] == "sell"]
+            self.books[raw["product_id"]].change(bids, asks)
+
+    def messages(self, session: Session, raw: Any) -> list[str]:
+        channel, event, _ = coinbase_event(raw)
+        name = "level2" if channel == "l2_data" else channel
+        if f"{name} {raw['product_id']}" not in session.topics:
+            return []
+        return [self._wrap(session, channel, event)]
+
+    def heartbeats(self, session: Session) -> list[str]:
+        return [self._wrap(session, "heartbeats", {"heartbeat_counter": session.number})]
+
+    def _snapshot(self, session: Session, product: str) -> str:
+        if self.withheld:
+            self.withheld -= 1
+            return ""
+        bids, asks = self.books[product].depth(1_000_000)
+        updates = [
+            {
+                "side": side,
+                "event_time": self.TIME,
+                "price_level": f"{p:f}",
+                "new_quantity": f"{q:f}",
+            }
+            for side, levels in (("bid", bids), ("offer", asks))
+            for p, q in levels
+        ]
+        event = {"type": "snapshot", "product_id": product, "updates": updates}
+        return self._wrap(session, "l2_data", event)
+
+    def _wrap(self, session: Session, channel: str, event: dict[str, Any]) -> str:
+        number, session.number = session.number, session.number + 1
+        return json.dumps({
+            "channel": channel, "client_id": "", "timestamp": self.TIME,
+            "sequence_num": number, "events": [event],
+        })  # fmt: skip
