@@ -14,15 +14,15 @@ import pytest
 
 from hydra.clock import SystemClock
 from hydra.feeds.coinbase import Coinbase
-from hydra.feeds.connector import Backoff, Connector
+from hydra.feeds.connector import Connector
 from hydra.feeds.wires import WebSocketWire
 from hydra.market.events import BadMessage, Down, Resync, Trade
 from tests.support.captures import coinbase_listings, coinbase_messages
+from tests.support.connected import QUICK, agree, running
 from tests.support.listener import Listener, until
 from tests.support.venues import CoinbaseServer, Fault, Session
 
 PRODUCTS = ("SKL-USD", "DASH-BTC")
-QUICK = Backoff(first_s=0.005, longest_s=0.02)
 STEPS = 300
 
 
@@ -52,32 +52,8 @@ async def connected(
         silence_s=options.pop("silence_s", 2.0),
         snapshot_s=options.pop("snapshot_s", 2.0),
     )
-    listener = Listener()
-    async with server.open():
-        connector = Connector(
-            venue,
-            WebSocketWire(server.url, close_s=0.05),
-            clock=SystemClock(),
-            rng=Random(7),
-            backoff=QUICK,
-            tick_s=0.005,
-            **options,
-        )
-        running = asyncio.create_task(connector.run(listener.deliver))
-        try:
-            yield server, listener, connector
-        finally:
-            running.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await running
-
-
-def agree(server: CoinbaseServer, listener: Listener) -> bool:
-    """The listener's books are the venue's."""
-    return server.is_over and all(
-        symbol in listener.books and listener.books[symbol].depth(9_999) == book.depth(9_999)
-        for symbol, book in server.books.items()
-    )
+    async with running(server, venue, **options) as (listener, connector):
+        yield server, listener, connector
 
 
 async def test_a_well_behaved_venue_is_followed_to_the_last_level_and_trade() -> None:
@@ -184,11 +160,11 @@ async def test_nobody_there_is_told_and_retried_until_somebody_is() -> None:
         Coinbase(coinbase_listings()), WebSocketWire(address), clock=SystemClock(),
         rng=Random(1), backoff=QUICK,
     )  # fmt: skip
-    running = asyncio.create_task(connector.run(listener.deliver))
+    task = asyncio.create_task(connector.run(listener.deliver))
     await until(lambda: len(listener.reasons(Down)) == 3)
-    running.cancel()
+    task.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await running
+        await task
 
     assert connector.connects == 0
     assert all(reason.startswith(address) for reason in listener.reasons(Down))

@@ -16,7 +16,9 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hydra.feeds.binance import Binance
 from hydra.feeds.coinbase import Coinbase
+from hydra.feeds.venue import Fetch
 from hydra.market.events import BookChange, Listing, Resync
 from tests.support.listener import Listener
 from tests.support.plain_book import PlainBook, PlainLevel, depth_of
@@ -128,3 +130,50 @@ def test_coinbase_keeps_the_right_book_or_none(steps: list[Step], fates: list[Fa
         if steps[number].snapshot and number == latest:
             assert book is not None
         assert all(isinstance(e, BookChange | Resync) or e.at_ns == number for e in events)
+
+
+SPAN = 3  # numbers that one change takes
+
+
+def binance_message(number: int, step: Step) -> bytes:
+    data = {
+        "e": "depthUpdate", "E": number, "s": "X",
+        "U": number * SPAN + 1, "u": number * SPAN + SPAN,
+        "b": pairs(step.bids), "a": pairs(step.asks),
+    }  # fmt: skip
+    return json.dumps({"stream": "x@depth@100ms", "data": data}).encode()
+
+
+@settings(deadline=None)
+@given(STEPS, FATES, st.data())
+def test_binance_keeps_the_right_book_or_none(
+    steps: list[Step], fates: list[Fate], data: st.DataObject
+) -> None:
+    """Snapshots may be older than the stream or ahead of it, and come at any time."""
+    listing = Listing(
+        source="binance", symbol="X", venue_symbol="X", price_decimals=0, size_decimals=0
+    )
+    venue = Binance((listing,))
+    venue.opened(0)
+    states = market(steps)
+    listener = Listener()
+    wanted: list[Fetch] = []
+    latest = -1
+    for number in arrivals(fates, len(steps)):
+        latest = max(latest, number)
+        listener.deliver(venue.feed(binance_message(number, steps[number]), number))
+        wanted += [request for request in venue.requests() if isinstance(request, Fetch)]
+        answered = data.draw(st.booleans())
+        if wanted and answered:
+            fetch = wanted.pop(data.draw(st.integers(0, len(wanted) - 1)))
+            told = data.draw(st.integers(0, len(steps) - 1))
+            bids, asks = whole(states[told])
+            body = {"lastUpdateId": told * SPAN + SPAN, "bids": bids, "asks": asks}
+            listener.deliver(venue.answer(fetch, json.dumps(body).encode(), number))
+            wanted += [request for request in venue.requests() if isinstance(request, Fetch)]
+        book = venue.book("X")
+        if book is not None:
+            assert depth_of(listing, book) in states[latest:]
+            assert listener.books["X"].depth(1_000) == depth_of(listing, book)
+        else:
+            assert "X" not in listener.books

@@ -105,3 +105,40 @@ def coinbase_event(raw: dict[str, Any]) -> tuple[str, dict[str, Any], str]:
     event_type = "snapshot" if kind == "snapshot" else "update"
     event = {"type": event_type, "product_id": raw["product_id"], "updates": updates}
     return "l2_data", event, time
+
+
+HFT_CAPTURE = "captures/hftbacktest_binance_spot_btcusdt_20240808.jsonl.gz"
+
+
+def binance_listing(name: str) -> Listing:
+    return Listing(
+        source="binance", symbol=name, venue_symbol=name,
+        price_decimals=8, size_decimals=8,
+    )  # fmt: skip
+
+
+def binance_snapshots() -> dict[str, tuple[int, bytes]]:
+    """By symbol: when the REST depth snapshot came, and its body."""
+    out: dict[str, tuple[int, bytes]] = {}
+    with gzip.open(shared_data("captures/cryptofeed/BINANCE.http.0.0.txt.gz"), "rt") as file:
+        for line in file:
+            url, arrow, rest = line.rstrip("\n").partition(" -> ")
+            if arrow:
+                stamp, _, body = rest.partition(": ")
+                name = url.split("symbol=")[1].split("&")[0]
+                out[name] = int(Decimal(stamp) * 1_000_000_000), body.encode()
+    return out
+
+
+def binance_messages() -> Iterator[Recorded]:
+    """All that the socket sent for four symbols in 2021: depth, book tickers, trades, klines."""
+    for at_ns, raw in _lines("captures/cryptofeed/BINANCE.ws.1.0.txt.gz"):
+        yield Recorded(at_ns, raw, json.dumps(raw).encode())
+
+
+def binance_btcusdt() -> Iterator[Recorded]:
+    """Five minutes of BTCUSDT in 2024, word for word; the REST snapshot stands among them."""
+    with gzip.open(shared_data(HFT_CAPTURE), "rb") as file:
+        for line in file:
+            stamp, _, message = line.rstrip(b"\n").partition(b" ")
+            yield Recorded(int(stamp), json.loads(message), message)

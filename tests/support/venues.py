@@ -14,7 +14,9 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from enum import Enum
+from http import HTTPStatus
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
@@ -118,6 +120,7 @@ class LoopbackVenue:
         texts = self.messages(session, raw)
         if fault is Fault.SILENCE:
             session.is_silent = True
+            await asyncio.Event().wait()  # until the client hangs up
         elif fault is Fault.MALFORMED:
             texts = [MALFORMED, *texts]
         elif fault is Fault.SPOILT:
@@ -233,4 +236,67 @@ class CoinbaseServer(LoopbackVenue):
         return json.dumps({
             "channel": channel, "client_id": "", "timestamp": self.TIME,
             "sequence_num": number, "events": [event],
+        })  # fmt: skip
+
+
+class BinanceServer(LoopbackVenue):
+    """Spot. Steps are recorded combined-stream messages; the depth snapshot is had by REST."""
+
+    def __init__(
+        self,
+        snapshots: Mapping[str, Mapping[str, Any]],
+        steps: Sequence[Any],
+        faults: Mapping[int, Fault] | None = None,
+    ) -> None:
+        super().__init__(steps, faults)
+        self.last_ids: dict[str, int] = {}
+        for name, raw in snapshots.items():
+            self.books[name] = PlainBook()
+            self.books[name].load(raw["bids"], raw["asks"])
+            self.last_ids[name] = raw["lastUpdateId"]
+        self.first = {name: self._snapshot(name) for name in self.books}
+        self.limits: list[str] = []  # that clients asked for
+        self.old_snapshots = 0  # that many are the market's first, however far it has gone
+        self.refused_snapshots = 0  # that many are refused
+        self.snapshot_after = 0  # no snapshot before that step
+
+    def is_ready(self, session: Session) -> bool:
+        return bool(session.topics)
+
+    def replies(self, session: Session, message: dict[str, Any]) -> list[str]:
+        session.topics |= set(message["params"])
+        return [json.dumps({"result": None, "id": message["id"]})]
+
+    def move(self, raw: Any) -> None:
+        data = raw["data"]
+        if data["e"] == "depthUpdate" and data["u"] > self.last_ids[data["s"]]:
+            self.books[data["s"]].change(data["b"], data["a"])
+            self.last_ids[data["s"]] = data["u"]
+
+    def messages(self, session: Session, raw: Any) -> list[str]:
+        return [json.dumps(raw)]
+
+    async def _request(self, socket: ServerConnection, request: Request) -> Response | None:
+        parts = urlsplit(request.path)
+        if parts.path != "/api/v3/depth":
+            return None
+        query = parse_qs(parts.query)
+        (name,), (limit,) = query["symbol"], query["limit"]
+        self.limits.append(limit)
+        while self.cursor < self.snapshot_after:
+            await asyncio.sleep(0.001)
+        if self.refused_snapshots:
+            self.refused_snapshots -= 1
+            return socket.respond(HTTPStatus.TOO_MANY_REQUESTS, "")
+        if self.old_snapshots:
+            self.old_snapshots -= 1
+            return socket.respond(HTTPStatus.OK, self.first[name])
+        return socket.respond(HTTPStatus.OK, self._snapshot(name))
+
+    def _snapshot(self, name: str) -> str:
+        bids, asks = self.books[name].depth(5_000)
+        return json.dumps({
+            "lastUpdateId": self.last_ids[name],
+            "bids": [[f"{p:f}", f"{q:f}"] for p, q in bids],
+            "asks": [[f"{p:f}", f"{q:f}"] for p, q in asks],
         })  # fmt: skip

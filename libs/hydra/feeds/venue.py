@@ -111,7 +111,7 @@ class VenueBook:
         self.listing = listing
         self.book = OrderBook()
         self.is_live = False  # a snapshot came and nothing has been missed since
-        self.asked_ns = 0  # when the snapshot was last asked for
+        self.asked_ns: int | None = None  # since when a snapshot is waited for
         self.last_id = 0  # the venue's number of the last update in the book
         self.quoted: tuple[int, int, int, int] | None = None
         self._prices: dict[str, int] = {}
@@ -205,7 +205,8 @@ class BookVenue:
 
     def tick(self, at_ns: int) -> Sequence[Event]:
         for book in self._books.values():
-            if not book.is_live and at_ns - book.asked_ns > self._snapshot_ns:
+            asked_ns = book.asked_ns
+            if asked_ns is not None and at_ns - asked_ns > self._snapshot_ns:
                 self._give_up(
                     f"no snapshot of {book.listing.venue_symbol} within"
                     f" {self._snapshot_ns / NS_PER_S:g} s"
@@ -281,6 +282,7 @@ class BookVenue:
         if snapshot:
             orders.load(bids, asks)
             book.is_live = True
+            book.asked_ns = None
             book.quoted = None
         else:
             orders.apply(bids, asks)

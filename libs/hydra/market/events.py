@@ -28,7 +28,9 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One symbol at one venue, and the grid of its prices and sizes.
 
     A price is `ticks` × 10^-price_decimals of the quote currency, a size is `steps` ×
-    10^-size_decimals of the base currency.
+    10^-size_decimals of the base currency. Take the precision in which the venue writes them
+    (Binance: 8 and 8), not the tick and the step of new orders: books still hold orders from
+    before a tick was made coarser, and their sums.
     """
 
     source: str  # the venue: coinbase, binance, ...
