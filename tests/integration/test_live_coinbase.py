@@ -36,7 +36,7 @@ def recorded() -> tuple[dict[str, Any], list[Any]]:
             continue
         if raw["type"] == "snapshot":
             snapshots[raw["product_id"]] = raw
-        elif raw["type"] in ("l2update", "match") and len(snapshots) == len(PRODUCTS):
+        elif raw["type"] in ("l2update", "match") and raw["product_id"] in snapshots:
             steps.append(raw)
     return snapshots, steps[:STEPS]
 

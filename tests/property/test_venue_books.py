@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hydra.feeds.binance import Binance
+from hydra.feeds.bybit import Bybit
 from hydra.feeds.coinbase import Coinbase
 from hydra.feeds.venue import Fetch
 from hydra.market.events import BookChange, Listing, Resync
@@ -177,3 +178,36 @@ def test_binance_keeps_the_right_book_or_none(
             assert listener.books["X"].depth(1_000) == depth_of(listing, book)
         else:
             assert "X" not in listener.books
+
+
+def bybit_message(number: int, step: Step, after: Depth) -> bytes:
+    bids, asks = whole(after) if step.snapshot else (pairs(step.bids), pairs(step.asks))
+    body = {
+        "topic": "orderbook.50.X", "type": "snapshot" if step.snapshot else "delta", "ts": number,
+        "data": {"s": "X", "b": bids, "a": asks, "u": number + 2, "seq": 7 * number},
+    }  # fmt: skip
+    return json.dumps(body).encode()
+
+
+@settings(deadline=None)
+@given(STEPS, FATES)
+def test_bybit_keeps_the_right_book_or_none(steps: list[Step], fates: list[Fate]) -> None:
+    listing = Listing(
+        source="bybit", symbol="X", venue_symbol="X", price_decimals=0, size_decimals=0
+    )
+    venue = Bybit((listing,))
+    venue.opened(0)
+    states = market(steps)
+    listener = Listener()
+    latest = -1
+    for number in arrivals(fates, len(steps)):
+        listener.deliver(venue.feed(bybit_message(number, steps[number], states[number]), number))
+        latest = max(latest, number)
+        book = venue.book("X")
+        if book is not None:
+            assert depth_of(listing, book) == states[latest]
+            assert listener.books["X"].depth(1_000) == states[latest]
+        else:
+            assert "X" not in listener.books
+        if steps[number].snapshot and number == latest:
+            assert book is not None

@@ -142,3 +142,73 @@ def binance_btcusdt() -> Iterator[Recorded]:
         for line in file:
             stamp, _, message = line.rstrip(b"\n").partition(b" ")
             yield Recorded(int(stamp), json.loads(message), message)
+
+
+BYBIT_DECIMALS = {"BTCUSD": 1, "EOSUSD": 3}  # of tick_size; sizes are whole contracts
+
+
+def bybit_listings() -> list[Listing]:
+    return [
+        Listing(
+            source="bybit", symbol=name, venue_symbol=name, price_decimals=decimals,
+            size_decimals=0,
+        )
+        for name, decimals in BYBIT_DECIMALS.items()
+    ]  # fmt: skip
+
+
+def bybit_messages() -> Iterator[Recorded]:
+    """Snapshots, changes and trades of two inverse contracts, as of depth 50.
+
+    The old book was keyed by price: a level that went over to the other side was one update,
+    which is a deletion and a new level today. `u` counts each book's messages from 1001.
+    """
+    sides: dict[str, dict[str, str]] = {name: {} for name in BYBIT_DECIMALS}
+    numbers = dict.fromkeys(BYBIT_DECIMALS, 1_000)
+    for at_ns, raw in _lines("captures/cryptofeed/BYBIT.ws.26.0.txt.gz"):
+        topic = raw.get("topic", "")
+        name = topic.rpartition(".")[2]
+        if topic.startswith("trade."):
+            trades = [
+                {
+                    "T": t["trade_time_ms"], "s": name, "S": t["side"], "v": str(t["size"]),
+                    "p": str(t["price"]), "i": t["trade_id"], "BT": False,
+                }
+                for t in raw["data"]
+            ]  # fmt: skip
+            body = {
+                "topic": f"publicTrade.{name}", "type": "snapshot",
+                "ts": raw["data"][-1]["trade_time_ms"], "data": trades,
+            }  # fmt: skip
+            yield Recorded(at_ns, raw, json.dumps(body).encode())
+        elif topic.startswith("orderBookL2_25."):
+            numbers[name] += 1
+            levels = _bybit_levels(raw, sides[name])
+            body = {
+                "topic": f"orderbook.50.{name}", "type": raw["type"],
+                "ts": raw["timestamp_e6"] // 1_000,
+                "data": {
+                    "s": name, "b": levels["Buy"], "a": levels["Sell"], "u": numbers[name],
+                    "seq": raw["cross_seq"],
+                },
+            }  # fmt: skip
+            yield Recorded(at_ns, raw, json.dumps(body).encode())
+
+
+def _bybit_levels(raw: dict[str, Any], sides: dict[str, str]) -> dict[str, list[list[str]]]:
+    """Today's levels by side; `sides` remembers which side each price is on."""
+    out: dict[str, list[list[str]]] = {"Buy": [], "Sell": []}
+    if raw["type"] == "snapshot":
+        gone, now = [], raw["data"]
+        sides.clear()
+    else:
+        gone, now = raw["data"]["delete"], [*raw["data"]["update"], *raw["data"]["insert"]]
+    for level in gone:
+        out[sides.pop(level["price"])].append([level["price"], "0"])
+    for level in now:
+        price, side = level["price"], level["side"]
+        if sides.get(price, side) != side:
+            out[sides[price]].append([price, "0"])
+        sides[price] = side
+        out[side].append([price, str(level["size"])])
+    return out

@@ -300,3 +300,61 @@ class BinanceServer(LoopbackVenue):
             "bids": [[f"{p:f}", f"{q:f}"] for p, q in bids],
             "asks": [[f"{p:f}", f"{q:f}"] for p, q in asks],
         })  # fmt: skip
+
+
+class BybitServer(LoopbackVenue):
+    """Public v5 socket. Steps are messages of today's form; the first of each book's topic is
+    its snapshot, and `u` belongs to the market, not to the connection."""
+
+    def __init__(
+        self,
+        snapshots: Mapping[str, Mapping[str, Any]],
+        steps: Sequence[Any],
+        faults: Mapping[int, Fault] | None = None,
+    ) -> None:
+        super().__init__(steps, faults)
+        self.latest = dict(snapshots)  # the latest message of each book's topic
+        for raw in snapshots.values():
+            self.move(raw)
+        self.refusal: str | None = None
+
+    def is_ready(self, session: Session) -> bool:
+        return set(self.latest) <= session.topics
+
+    def replies(self, session: Session, message: dict[str, Any]) -> list[str]:
+        word, topics = message["op"], message.get("args", [])
+        ack = {"success": True, "ret_msg": "", "conn_id": "c", "op": word}
+        if word == "ping":
+            return [json.dumps({**ack, "ret_msg": "pong"})]
+        if self.refusal is not None:
+            return [json.dumps({**ack, "success": False, "ret_msg": self.refusal})]
+        if word == "unsubscribe":
+            session.topics -= set(topics)
+            return [json.dumps(ack)]
+        session.topics |= set(topics)
+        books = [topic for topic in topics if topic in self.latest]
+        return [json.dumps(ack), *(json.dumps(self._snapshot(topic)) for topic in books)]
+
+    def move(self, raw: Any) -> None:
+        if not raw["topic"].startswith("orderbook."):
+            return
+        data = raw["data"]
+        book = self.books.setdefault(data["s"], PlainBook())
+        if raw["type"] == "snapshot":
+            book.load(data["b"], data["a"])
+        else:
+            book.change(data["b"], data["a"])
+        self.latest[raw["topic"]] = raw
+
+    def messages(self, session: Session, raw: Any) -> list[str]:
+        return [json.dumps(raw)] if raw["topic"] in session.topics else []
+
+    def _snapshot(self, topic: str) -> dict[str, Any]:
+        latest = self.latest[topic]
+        bids, asks = self.books[latest["data"]["s"]].depth(1_000)
+        data = {
+            **latest["data"],
+            "b": [[f"{p:f}", f"{q:f}"] for p, q in bids],
+            "a": [[f"{p:f}", f"{q:f}"] for p, q in asks],
+        }
+        return {**latest, "type": "snapshot", "data": data}
