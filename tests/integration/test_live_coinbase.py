@@ -189,7 +189,7 @@ async def test_an_error_of_the_listener_ends_the_run_and_closes_the_connection()
         )  # fmt: skip
         with pytest.raises(ExceptionGroup) as caught:
             await connector.run(deliver)
-        await until(lambda: server.sessions[0].socket.close_code is not None)
+        await until(lambda: server.sessions[0].is_closed)
 
     assert isinstance(caught.value.exceptions[0], ZeroDivisionError)
 

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from hydra.feeds.binance import Binance
 from hydra.feeds.bybit import Bybit
 from hydra.feeds.coinbase import Coinbase
+from hydra.feeds.oanda import Oanda
 from hydra.feeds.venue import Fetch
 from hydra.market.events import BookChange, Listing, Resync
 from tests.support.listener import Listener
@@ -211,3 +212,31 @@ def test_bybit_keeps_the_right_book_or_none(steps: list[Step], fates: list[Fate]
             assert "X" not in listener.books
         if steps[number].snapshot and number == latest:
             assert book is not None
+
+
+@settings(deadline=None)
+@given(STEPS, FATES)
+def test_oanda_has_the_latest_price_that_came(steps: list[Step], fates: list[Fate]) -> None:
+    """Each price is whole: what is lost between two cannot spoil the next."""
+    listing = Listing(
+        source="oanda", symbol="X", venue_symbol="X", price_decimals=0, size_decimals=0
+    )
+    venue = Oanda((listing,))
+    venue.opened(0)
+    states = market(steps)
+    latest = -1
+    for number in arrivals(fates, len(steps)):
+        bids, asks = (
+            [{"price": str(price), "liquidity": int(size)} for price, size in side]
+            for side in states[number]
+        )
+        time = f"2026-01-05T10:00:{number:02}Z"
+        body = {
+            "type": "PRICE", "instrument": "X", "time": time, "tradeable": True,
+            "bids": bids, "asks": asks,
+        }  # fmt: skip
+        venue.feed(json.dumps(body).encode(), number)
+        latest = max(latest, number)
+        book = venue.book("X")
+        assert book is not None
+        assert depth_of(listing, book) == states[latest]

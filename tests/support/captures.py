@@ -212,3 +212,37 @@ def _bybit_levels(raw: dict[str, Any], sides: dict[str, str]) -> dict[str, list[
         sides[price] = side
         out[side].append([price, str(level["size"])])
     return out
+
+
+OANDA_DECIMALS = {"EUR_USD": 5, "EUR_JPY": 3, "XAU_USD": 3}
+
+
+def oanda_listing(name: str) -> Listing:
+    return Listing(
+        source="oanda", symbol=name, venue_symbol=name, price_decimals=OANDA_DECIMALS[name],
+        size_decimals=0,
+    )  # fmt: skip
+
+
+def oanda_recorded() -> list[Any]:
+    """The four messages of the recorded stream: EUR_JPY, a heartbeat, EUR_USD, EUR_JPY."""
+    recorded = json.loads(shared_data("oanda_v20/pricing.json").read_text())
+    stream: list[Any] = recorded["_v3_accounts_accountID_pricing_stream"]["response"]
+    return stream
+
+
+def oanda_gold_prices(count: int) -> list[Any]:
+    """The first bid and ask ticks of XAU/USD on 2014-05-01 as PRICE messages; the liquidity,
+    which was not recorded, is a million."""
+    import polars as pl
+
+    path = shared_data("ticks/lean_oanda_ticks_20140501_xauusd.parquet")
+    return [
+        {
+            "type": "PRICE", "instrument": "XAU_USD", "tradeable": True,
+            "time": f"{at:%Y-%m-%dT%H:%M:%S.%f}Z",
+            "bids": [{"price": f"{bid:.3f}", "liquidity": 1_000_000}],
+            "asks": [{"price": f"{ask:.3f}", "liquidity": 1_000_000}],
+        }
+        for _, at, bid, ask in pl.read_parquet(path).head(count).iter_rows()
+    ]  # fmt: skip

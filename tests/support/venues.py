@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from enum import Enum
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import parse_qs, urlsplit
 
 from websockets.asyncio.server import ServerConnection, serve
@@ -40,15 +40,29 @@ class Fault(Enum):
     SPOILT = "the message comes cut in half"
 
 
+class Transport(Protocol):
+    def abort(self) -> None: ...
+
+
+class Socket(Protocol):
+    """What a session needs of its connection."""
+
+    @property
+    def transport(self) -> Transport: ...
+
+    async def send(self, text: str, /) -> None: ...
+
+
 @dataclass
 class Session:
     """One client's connection: what it subscribed to, and messages held back."""
 
-    socket: ServerConnection
+    socket: Socket
     topics: set[str] = field(default_factory=set)
     number: int = 0
     held: list[str] = field(default_factory=list)
     is_silent: bool = False
+    is_closed: bool = False
 
     async def send(self, text: str) -> None:
         if not self.is_silent:
@@ -95,6 +109,7 @@ class LoopbackVenue:
         except ConnectionClosed:
             return  # as the client wished, or as a fault commanded
         finally:
+            session.is_closed = True
             market.cancel()
             await asyncio.gather(market, return_exceptions=True)
 
@@ -358,3 +373,71 @@ class BybitServer(LoopbackVenue):
             "a": [[f"{p:f}", f"{q:f}"] for p, q in asks],
         }
         return {**latest, "type": "snapshot", "data": data}
+
+
+class ChunkedReply:
+    """A reply without end to a GET: one chunk a line."""
+
+    def __init__(self, writer: asyncio.StreamWriter) -> None:
+        self.transport = writer.transport
+        self._writer = writer
+
+    async def send(self, text: str) -> None:
+        line = f"{text}\n".encode()
+        self._writer.write(b"%x\r\n%b\r\n" % (len(line), line))
+        await self._writer.drain()
+
+
+class OandaServer(LoopbackVenue):
+    """The price stream, over plain HTTP. Steps are PRICE messages."""
+
+    def __init__(self, steps: Sequence[Any], faults: Mapping[int, Fault] | None = None) -> None:
+        super().__init__(steps, faults)
+        self.status = HTTPStatus.OK
+        self.requests: list[tuple[str, dict[str, str]]] = []  # target and headers
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[LoopbackVenue]:
+        server = await asyncio.start_server(self._reply, "127.0.0.1", 0)
+        async with server:
+            self.http_url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            yield self
+
+    async def _reply(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+        fields = dict(line.split(": ", 1) for line in head[1:] if line)
+        self.requests.append((head[0].split()[1], {k.lower(): v for k, v in fields.items()}))
+        writer.write(f"HTTP/1.1 {self.status} {self.status.phrase}\r\n".encode())
+        if self.status is not HTTPStatus.OK:
+            writer.write(b"Content-Length: 0\r\n\r\n")
+            writer.close()
+            return
+        writer.write(b"Transfer-Encoding: chunked\r\n\r\n")
+        session = Session(ChunkedReply(writer))
+        self.sessions.append(session)
+        market = asyncio.create_task(self._market(session))
+        try:
+            await reader.read()  # until the client hangs up
+        except ConnectionError:
+            pass  # as a fault commanded
+        finally:
+            market.cancel()
+            await asyncio.gather(market, return_exceptions=True)
+            writer.close()
+
+    def is_ready(self, session: Session) -> bool:
+        return True
+
+    def move(self, raw: Any) -> None:
+        book = self.books.setdefault(raw["instrument"], PlainBook())
+        bids, asks = (
+            [(level["price"], str(level["liquidity"])) for level in raw[side]]
+            for side in ("bids", "asks")
+        )
+        book.load(bids, asks)
+
+    def messages(self, session: Session, raw: Any) -> list[str]:
+        return [json.dumps(raw)]
+
+    def heartbeats(self, session: Session) -> list[str]:
+        return ['{"type":"HEARTBEAT","time":"2016-10-27T08:38:44.327443673Z"}']

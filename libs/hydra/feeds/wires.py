@@ -100,12 +100,15 @@ class HttpLinesWire:
         client: httpx2.AsyncClient,
         url: str,
         *,
+        name: str | None = None,
         params: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
         open_s: float = 10.0,
     ) -> None:
+        """`name` stands for the address in messages, where that holds what is private."""
         self._client = client
         self._url = url
+        self._name = name or url
         self._params = dict(params or {})
         self._headers = dict(headers or {})
         self._timeout = httpx2.Timeout(open_s, read=None)  # silence is the connector's to judge
@@ -118,10 +121,10 @@ class HttpLinesWire:
         try:
             response = await self._client.send(request, stream=True)
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-            raise VenueDown(f"{self._url}: {words(error)}") from error
+            raise VenueDown(f"{self._name}: {words(error)}") from error
         try:
             if response.status_code != httpx2.codes.OK:
-                raise VenueDown(f"{self._url}: status {response.status_code}")
+                raise VenueDown(f"{self._name}: status {response.status_code}")
             yield _ReplyLine(response)
         finally:
             await response.aclose()
