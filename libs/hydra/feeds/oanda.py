@@ -12,12 +12,10 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Literal
 
-import httpx2
 import msgspec
 
 from hydra.clock import to_ns
 from hydra.feeds.venue import UNDECODABLE, BookVenue, VenueBook, words
-from hydra.feeds.wires import HttpLinesWire
 from hydra.market.events import Event, Levels, Listing, NoQuote
 
 OANDA_STREAM_URL = "https://stream-fxtrade.oanda.com"
@@ -41,7 +39,7 @@ class _Message(msgspec.Struct):
 
 
 class Oanda(BookVenue):
-    """The protocol of one price stream. What to stream is in the address (`oanda_wire`)."""
+    """The protocol of one price stream. What to stream is in its address."""
 
     def __init__(
         self,
@@ -98,24 +96,6 @@ class Oanda(BookVenue):
 
     def _ask_again(self, books: Sequence[VenueBook], at_ns: int) -> None:
         """The next price is whole."""
-
-
-def oanda_wire(
-    client: httpx2.AsyncClient,
-    listings: Sequence[Listing],
-    *,
-    account: str,
-    token: str,
-    url: str = OANDA_STREAM_URL,
-) -> HttpLinesWire:
-    """The stream of these listings' prices. Neither account nor token gets into messages."""
-    return HttpLinesWire(
-        client,
-        f"{url.rstrip('/')}/v3/accounts/{account}/pricing/stream",
-        name=url,
-        params={"instruments": ",".join(listing.venue_symbol for listing in listings)},
-        headers={"Authorization": f"Bearer {token}", "Accept-Datetime-Format": "RFC3339"},
-    )
 
 
 def _levels(book: VenueBook, buckets: Sequence[_Bucket]) -> Levels:

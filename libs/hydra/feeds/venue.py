@@ -8,7 +8,7 @@ connection is of no more use. It never raises on what a venue sends.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -117,8 +117,10 @@ class VenueBook:
         self._prices: dict[str, int] = {}
         self._sizes: dict[str, int] = {}
 
-    def levels(self, pairs: Iterable[tuple[str, str]]) -> Levels:
+    def levels(self, pairs: Sequence[tuple[str, str]]) -> Levels:
         """Prices and sizes on the listing's grid. Raises ValueError on any that is not."""
+        if not pairs:
+            return ()
         # The same texts come again and again: a price near the best, and a size of zero.
         prices, sizes, listing = self._prices, self._sizes, self.listing
         out = []
