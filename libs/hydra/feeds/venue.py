@@ -7,6 +7,7 @@ connection is of no more use. It never raises on what a venue sends.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -143,7 +144,7 @@ def _remember(known: dict[str, int], text: str, number: int) -> None:
     known[text] = number
 
 
-class BookVenue:
+class BookVenue(ABC):
     """The part of a venue's protocol that is the same at all of them: books and their faults."""
 
     def __init__(
@@ -225,13 +226,17 @@ class BookVenue:
         out.append(Down(source=self._source, reason=reason, at_ns=at_ns))
         return out
 
+    @abstractmethod
+    def feed(self, message: bytes, at_ns: int) -> Sequence[Event]:
+        """What one message means."""
+
+    @abstractmethod
     def _subscribe(self, at_ns: int) -> None:
         """Put what a new connection sends into `_requests`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _ask_again(self, books: Sequence[VenueBook], at_ns: int) -> None:
         """Ask for new snapshots of books that are void."""
-        raise NotImplementedError
 
     def _give_up(self, reason: str) -> None:
         if self._down is None:
