@@ -5,6 +5,7 @@ HydraError
 │   └── DataFault    a price file is faulty: file, row and reason
 ├── EngineError      one engine failed: bench it, the rest play on
 ├── OrderRejected    a broker refused an order: record it
+├── VenueDown        a venue cannot be reached or fell silent: verify, then retry
 ├── StorageError     the database cannot be used as it is: stop, nothing is lost
 │   └── JournalFault the journal is torn or altered: name the place, never guess
 """
@@ -30,6 +31,10 @@ class EngineError(HydraError):
 
 class OrderRejected(HydraError):
     """A broker refused an order. The refusal is recorded; nothing was filled."""
+
+
+class VenueDown(HydraError):
+    """A venue cannot be reached, hung up or fell silent. Verify what is known, then retry."""
 
 
 class StorageError(HydraError):
