@@ -267,6 +267,7 @@ class Mother:
 
     async def _play(self, chunk: Chunk) -> None:
         bars = self._load(chunk)
+        self._market.unfits = chunk.unfit
         screens, moment, watchdog = self._screens, self._moment, self._watchdog
         firsts = chunk.first_row.tolist()
         row_stream = chunk.row_stream.tolist()
@@ -402,17 +403,13 @@ class Mother:
     # Live: the market does not wait
 
     def warm(self, tables: Sequence[BarTable]) -> None:
-        """Show the screens bars from before the season, so that engines can decide at its first.
-
-        To be called before `run`; one table a stream, in the order of the streams. Nothing is
-        traded on them.
-        """
+        """Show bars from before the season, one table a stream, so that engines can decide at
+        its first. To be called before `run`."""
         for screen, table in zip(self._screens, tables, strict=True):
             screen.load(table)
             screen.history.at = screen.base + len(table) - 1
 
     async def _play_live(self, chunks: AsyncIterator[Chunk]) -> None:
-        """Chunk by chunk; answers that come meanwhile are taken in before the next one."""
         try:
             async for chunk in chunks:
                 self._arrivals.take_answers()

@@ -36,6 +36,7 @@ T = TypeVar("T")
 EXACT = Text().with_variant(Numeric(), "postgresql")
 INSTANT = Text().with_variant(TIMESTAMP(timezone=True), "postgresql")  # for people to read
 metadata = MetaData()
+OHLC = ("open", "high", "low", "close")
 
 
 def _season() -> Column[int]:
@@ -243,6 +244,22 @@ lessons = Table(
     _key("ticket", BigInteger),
     _need("text", Text),
     _need("words", Text),
+)
+
+season_bars = Table(
+    "season_bars",
+    metadata,
+    _season(),
+    _key("symbol", Text),
+    _key("resolution_ns", BigInteger),
+    _key("open_ns", BigInteger),
+    _need("source", Text),
+    _need("real_spread", Integer),
+    *(_need(f"{side}_{part}", BigInteger) for side in ("bid", "ask") for part in OHLC),  # ticks
+    *(_need(part, Double) for part in OHLC),
+    Column("volume", Double),  # NULL: unknown
+    _need("unfit", Text),  # why no new risk was to be taken on it; "" where it was
+    sqlite_with_rowid=False,
 )
 
 journal = Table(
