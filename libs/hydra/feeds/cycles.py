@@ -42,7 +42,12 @@ class Cycles:
             parts[:] = [rows_between(table, first, len(table))] if first < len(table) else []
 
     def chunk(
-        self, close_ns: int, bars: Mapping[str, BarTable], unfit: Mapping[str, str] | None = None
+        self,
+        close_ns: int,
+        bars: Mapping[str, BarTable],
+        unfit: Mapping[str, str] | None = None,
+        *,
+        settles_only: bool = False,
     ) -> Chunk | None:
         """The cycle at `close_ns`, to be called in order and at least whenever a coarse bar ends.
 
@@ -74,6 +79,7 @@ class Cycles:
             row_bar=np.zeros(len(rows), np.int64),
             tables=tuple(closing),
             unfit=dict(unfit or {}),
+            settles_only=settles_only,
         )
 
 

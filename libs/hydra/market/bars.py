@@ -85,3 +85,4 @@ class Chunk:
     tables: tuple[BarTable, ...]  # one for each stream
     unfit: Mapping[str, str] = field(default_factory=dict)
     # By symbol: why no new risk may be taken on its prices. Of a live cycle; a replay has none.
+    settles_only: bool = False  # orders fill and stops are hit, but nobody is asked: a gap made up

@@ -301,7 +301,7 @@ class Mother:
                 self.desk.judge_invalidations(
                     closes_of([screens[i] for i in row_stream[first:last]])
                 )
-            for row in range(first, last):
+            for row in range(first, last if not chunk.settles_only else first):
                 bar = row_bar[row]
                 screen = screens[row_stream[row]]
                 play, awake = screen.play, screen.awake[bar] if screen.awake else ()
@@ -329,7 +329,7 @@ class Mother:
                         watchdog.deciding = False
                         self._discipline.failed(seat, error)
                 watchdog.deciding = False
-            if is_due and now_ns >= self._clockwork.due_ns:
+            if is_due and now_ns >= self._clockwork.due_ns and not chunk.settles_only:
                 self._ask_by_clock(now_ns, wishes)
             if wishes:
                 await self._grant(wishes)
@@ -371,7 +371,7 @@ class Mother:
 
     async def _grant(self, wishes: Wishes) -> None:
         """Put every sound wish on the desk: live at once, else with what is awaited for them."""
-        if self._plan.is_live:
+        if self._plan.is_live and self._moment.cycle > self._inputs.stored_cycle:
             self._questions.ask(wishes, self._moment.now_ns, all_of_them=bool(self._consensus))
         elif self._consensus is None:
             # Who answers at once is first, whoever takes longer comes after: as it is live.
