@@ -12,7 +12,7 @@ import yaml
 from apps.cli.main import run
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = ("README.md", "docs/quickstart.md", "docs/cli.md")
+PAGES = ("README.md", "docs/quickstart.md", "docs/cli.md", "docs/gladiators.md")
 
 
 def commands(page: str) -> list[str]:
