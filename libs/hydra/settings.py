@@ -22,6 +22,12 @@ def project_root() -> Path:
     return root if (root / "pyproject.toml").is_file() else Path.home() / ".hydra"
 
 
+def env_file() -> Path:
+    """`.env` in the project's folder, or the file that HYDRA_ENV_FILE names."""
+    named = os.environ.get("HYDRA_ENV_FILE", "").strip()
+    return Path(named).expanduser() if named else project_root() / ".env"
+
+
 class Settings(BaseSettings):
     """What every program of Hydra reads. Each field names its environment variable."""
 
@@ -29,7 +35,6 @@ class Settings(BaseSettings):
         frozen=True,
         extra="ignore",
         env_ignore_empty=True,
-        env_file=project_root() / ".env",
         env_file_encoding="utf-8",
     )
 
@@ -56,7 +61,7 @@ class Settings(BaseSettings):
 def load_settings() -> Settings:
     """The settings as they are now. Raises ConfigError naming each wrong variable."""
     try:
-        return Settings()
+        return Settings(_env_file=env_file())  # type: ignore[call-arg]  # pydantic-settings' own
     except ValidationError as error:
         faults = "; ".join(
             f"{'.'.join(str(part) for part in fault['loc'])}={fault['input']!r}: {fault['msg']}"
@@ -74,7 +79,7 @@ def variable(name: str) -> str:
     value = os.environ.get(name, "").strip()
     if value:
         return value
-    path = project_root() / ".env"
+    path = env_file()
     try:
         return (dotenv_values(path, encoding="utf-8").get(name) or "").strip()
     except UnicodeDecodeError as error:
