@@ -15,6 +15,7 @@ from apps.cli import (
     gladiator_commands,
     guardian_commands,
     read_commands,
+    vault_commands,
 )
 from apps.cli.failures import INTERRUPTED, PIPE_CLOSED, USAGE, code_of, complain, keep_traceback
 from apps.cli.replay_command import replay
@@ -37,6 +38,7 @@ app.add_typer(gladiator_commands.app, name="gladiators", rich_help_panel="Look")
 app.add_typer(guardian_commands.app, name="guardian", rich_help_panel="Guard")
 app.add_typer(database_commands.app, name="db", rich_help_panel="Care")
 app.add_typer(data_commands.app, name="data", rich_help_panel="Care")
+app.add_typer(vault_commands.app, name="vault", rich_help_panel="Care")
 
 
 def main() -> None:
@@ -77,7 +79,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def _command_path(arguments: Sequence[str]) -> list[str]:
     """The leading words of a command line that name commands."""
-    groups = {"gladiators", "guardian", "db", "data"}
+    groups = {"gladiators", "guardian", "db", "data", "vault"}
     words = [word for word in arguments[:2] if not word.startswith("-")]
     names = {one.name or one.callback.__name__ for one in app.registered_commands if one.callback}
     if words and words[0] in groups:

@@ -44,6 +44,9 @@ class Settings(BaseSettings):
     db_url: str = Field(default="", validation_alias="HYDRA_DB_URL")
     """SQLAlchemy URL of the database; default: SQLite at `<home>/data/hydra/hydra.db`."""
 
+    vault: Path | None = Field(default=None, validation_alias="HYDRA_VAULT")
+    """The file of the vault; default: `<home>/data/hydra/vault.json`."""
+
     kill_switch: bool = Field(default=False, validation_alias="KILL_SWITCH")
     """True: no engine may trade, whatever the database says."""
 
@@ -53,9 +56,25 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _default_database(self) -> Self:
         if not self.db_url:
-            path = self.home.expanduser().resolve() / "data" / "hydra" / "hydra.db"
-            object.__setattr__(self, "db_url", f"sqlite:///{path}")
+            object.__setattr__(self, "db_url", f"sqlite:///{self._data_folder / 'hydra.db'}")
         return self
+
+    @property
+    def vault_file(self) -> Path:
+        """Where the vault is. Links on the way to its folder are followed, the file's never.
+
+        Raises ConfigError where HYDRA_VAULT begins with a ~user who is not there.
+        """
+        if self.vault is None:
+            return self._data_folder / "vault.json"
+        try:
+            return self.vault.expanduser().absolute()
+        except RuntimeError as error:
+            raise ConfigError(f"HYDRA_VAULT={self.vault}: no such user's home") from error
+
+    @property
+    def _data_folder(self) -> Path:
+        return self.home.expanduser().resolve() / "data" / "hydra"
 
 
 def load_settings() -> Settings:
