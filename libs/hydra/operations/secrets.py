@@ -27,7 +27,8 @@ from pydantic import SecretStr
 from hydra.errors import ConfigError
 from hydra.operations.private_files import read_mounted
 from hydra.operations.vault import MAX_SECRET_BYTES, Contents, Vault, check_name
-from hydra.settings import load_settings, project_root
+from hydra.settings import env_file as default_env_file
+from hydra.settings import load_settings
 
 PASSWORD = "TRADING_VAULT_PASSWORD"  # noqa: S105  # the name of a variable
 NEW_PASSWORD = "TRADING_VAULT_NEW_PASSWORD"  # noqa: S105
@@ -54,7 +55,7 @@ class Secrets:
         mounted: Path = CONTAINER_SECRETS,
     ) -> None:
         self._environment = environment
-        self._env_file = env_file or project_root() / ".env"
+        self._env_file = env_file or default_env_file()
         self._vault = vault
         self._mounted = mounted
         self._contents: Contents | None = None
