@@ -111,7 +111,10 @@ def seated(
     absent: list[EngineRow] = []
     for entry in entries:
         one = entry.settings
-        text = prompt(one.prompt)
+        try:
+            text = prompt(one.prompt)
+        except ConfigError as error:
+            raise ConfigError(f"gladiator {one.name}: {error}") from error
         params = public(one) | {"prompt_sha256": text.sha256}
         primary_ns, wider_ns = sees[one.name]
         for name in one.names():

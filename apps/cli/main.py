@@ -9,7 +9,14 @@ from collections.abc import Sequence
 import typer
 from typer.exceptions import Exit, TyperException
 
-from apps.cli import data_commands, database_commands, guardian_commands, read_commands
+from apps.cli import (
+    data_commands,
+    database_commands,
+    gladiator_commands,
+    guardian_commands,
+    read_commands,
+    vault_commands,
+)
 from apps.cli.failures import INTERRUPTED, PIPE_CLOSED, USAGE, code_of, complain, keep_traceback
 from apps.cli.replay_command import replay
 from apps.cli.report_command import report
@@ -27,9 +34,11 @@ app.command(rich_help_panel="Play")(replay)
 app.command(rich_help_panel="Play")(report)
 for command in read_commands.COMMANDS:
     app.command(rich_help_panel="Look")(command)
+app.add_typer(gladiator_commands.app, name="gladiators", rich_help_panel="Look")
 app.add_typer(guardian_commands.app, name="guardian", rich_help_panel="Guard")
 app.add_typer(database_commands.app, name="db", rich_help_panel="Care")
 app.add_typer(data_commands.app, name="data", rich_help_panel="Care")
+app.add_typer(vault_commands.app, name="vault", rich_help_panel="Care")
 
 
 def main() -> None:
@@ -70,7 +79,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def _command_path(arguments: Sequence[str]) -> list[str]:
     """The leading words of a command line that name commands."""
-    groups = {"guardian", "db", "data"}
+    groups = {"gladiators", "guardian", "db", "data", "vault"}
     words = [word for word in arguments[:2] if not word.startswith("-")]
     names = {one.name or one.callback.__name__ for one in app.registered_commands if one.callback}
     if words and words[0] in groups:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+import stamina.instrumentation
+
 from hydra.clock import NS_PER_DAY, SystemClock
 from hydra.engines.llm.caller import LiveModels
 from hydra.engines.llm.calls import Question, Reply
@@ -14,6 +16,10 @@ from hydra.storage import queries
 from hydra.storage.database import reading
 from hydra.storage.schema import ensure
 from hydra.tournament.season import ModelCallRow
+
+# Where structlog is installed it would print every repetition on standard output, among the JSON.
+# What came of them is in the replies.
+stamina.instrumentation.set_on_retry_hooks(())
 
 
 class Models:

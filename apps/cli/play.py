@@ -19,13 +19,13 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from apps.cli.failures import INTERRUPTED, complain, plain, warn
+from apps.cli.failures import INTERRUPTED, complain, warn
 from apps.cli.live import Lines, Screen, Silence, View
 from apps.cli.models import Models, recording_of
 from apps.cli.options import database_url
 from apps.cli.season import Request, Season, build_season, request_of
-from apps.cli.standings import COLUMNS, remarks, standing_rows
-from apps.cli.tables import make_console, print_json, print_tables
+from apps.cli.standings import show_standings, standing_rows
+from apps.cli.tables import make_console
 from hydra.clock import monotonic_ns
 from hydra.errors import ConfigError
 from hydra.mother.mother import Mother
@@ -233,17 +233,13 @@ def _show_end(
         rows = standing_rows(connection, name)
         summary = queries.season(connection, name)
         path = write_report(connection, name, default_path(settings, name))
-    if asked.as_json:
-        print_json([{column.name: row.get(column.name) for column in COLUMNS} for row in rows])
-    elif not asked.quiet:
-        console = make_console()
-        title = f"{name}: {summary.season.profile}, {summary.cycle:,} cycles"
-        if elapsed_s is not None:
-            title += f" in {elapsed_s:.1f} s"
-        print_tables(console, rows, COLUMNS, title)
-        for remark in remarks(rows):
-            console.print(Text(plain(remark), style="yellow"))
-        _print_ways_on(console, asked, url, name, path, summary.digest, rows)
+    title = f"{name}: {summary.season.profile}, {summary.cycle:,} cycles"
+    if elapsed_s is not None:
+        title += f" in {elapsed_s:.1f} s"
+    if asked.as_json or not asked.quiet:
+        show_standings(rows, as_json=asked.as_json, title=title)
+    if not asked.as_json and not asked.quiet:
+        _print_ways_on(make_console(), asked, url, name, path, summary.digest, rows)
 
 
 def _print_ways_on(

@@ -22,6 +22,12 @@ def project_root() -> Path:
     return root if (root / "pyproject.toml").is_file() else Path.home() / ".hydra"
 
 
+def env_file() -> Path:
+    """`.env` in the project's folder, or the file that HYDRA_ENV_FILE names."""
+    named = os.environ.get("HYDRA_ENV_FILE", "").strip()
+    return Path(named).expanduser() if named else project_root() / ".env"
+
+
 class Settings(BaseSettings):
     """What every program of Hydra reads. Each field names its environment variable."""
 
@@ -29,7 +35,6 @@ class Settings(BaseSettings):
         frozen=True,
         extra="ignore",
         env_ignore_empty=True,
-        env_file=project_root() / ".env",
         env_file_encoding="utf-8",
     )
 
@@ -38,6 +43,9 @@ class Settings(BaseSettings):
 
     db_url: str = Field(default="", validation_alias="HYDRA_DB_URL")
     """SQLAlchemy URL of the database; default: SQLite at `<home>/data/hydra/hydra.db`."""
+
+    vault: Path | None = Field(default=None, validation_alias="HYDRA_VAULT")
+    """The file of the vault; default: `<home>/data/hydra/vault.json`."""
 
     kill_switch: bool = Field(default=False, validation_alias="KILL_SWITCH")
     """True: no engine may trade, whatever the database says."""
@@ -48,15 +56,31 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _default_database(self) -> Self:
         if not self.db_url:
-            path = self.home.expanduser().resolve() / "data" / "hydra" / "hydra.db"
-            object.__setattr__(self, "db_url", f"sqlite:///{path}")
+            object.__setattr__(self, "db_url", f"sqlite:///{self._data_folder / 'hydra.db'}")
         return self
+
+    @property
+    def vault_file(self) -> Path:
+        """Where the vault is. Links on the way to its folder are followed, the file's never.
+
+        Raises ConfigError where HYDRA_VAULT begins with a ~user who is not there.
+        """
+        if self.vault is None:
+            return self._data_folder / "vault.json"
+        try:
+            return self.vault.expanduser().absolute()
+        except RuntimeError as error:
+            raise ConfigError(f"HYDRA_VAULT={self.vault}: no such user's home") from error
+
+    @property
+    def _data_folder(self) -> Path:
+        return self.home.expanduser().resolve() / "data" / "hydra"
 
 
 def load_settings() -> Settings:
     """The settings as they are now. Raises ConfigError naming each wrong variable."""
     try:
-        return Settings()
+        return Settings(_env_file=env_file())  # type: ignore[call-arg]  # pydantic-settings' own
     except ValidationError as error:
         faults = "; ".join(
             f"{'.'.join(str(part) for part in fault['loc'])}={fault['input']!r}: {fault['msg']}"
@@ -74,7 +98,7 @@ def variable(name: str) -> str:
     value = os.environ.get(name, "").strip()
     if value:
         return value
-    path = project_root() / ".env"
+    path = env_file()
     try:
         return (dotenv_values(path, encoding="utf-8").get(name) or "").strip()
     except UnicodeDecodeError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ import yaml
 from apps.cli.main import run
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = ("README.md", "docs/quickstart.md", "docs/cli.md")
+PAGES = ("README.md", "docs/quickstart.md", "docs/cli.md", "docs/gladiators.md", "docs/vault.md")
 
 
 def commands(page: str) -> list[str]:
@@ -29,6 +30,11 @@ def test_every_command_of_a_page_works_in_its_order(
     monkeypatch.chdir(ROOT)
     monkeypatch.setenv("HYDRA_HOME", str(tmp_path))
     monkeypatch.delenv("HYDRA_DB_URL", raising=False)
+    monkeypatch.delenv("HYDRA_VAULT", raising=False)
+    # What a user would type where a command asks.
+    monkeypatch.setenv("TRADING_VAULT_PASSWORD", "correct horse battery")
+    monkeypatch.setenv("TRADING_VAULT_NEW_PASSWORD", "staple of another kind")
+    monkeypatch.setattr("sys.stdin", TextIOWrapper(BytesIO(b"a secret\n")))
     assert run(["replay", "--bars", "data/sample/crypto_4h.csv", "--quiet"]) == 0  # make run
     typed = commands(page)
     assert typed

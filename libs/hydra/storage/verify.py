@@ -48,7 +48,8 @@ def verify_season(connection: Connection, name: str | None = None) -> Verdict:
 
     Closing balances are those that a finished season recorded, in its journal and as its last
     equity points; tickets are compared with postings where none is open. Accounts are judged
-    only on a sound chain, and questions to models by the hashes in it. Raises ConfigError when there is no such season.
+    only on a sound chain, and questions to models by the hashes in it. Raises ConfigError when
+    there is no such season.
     """
     row = find_season(connection, name)
     season_id: int = row.id
