@@ -15,6 +15,7 @@ from apps.cli import (
     gladiator_commands,
     guardian_commands,
     read_commands,
+    run_commands,
     vault_commands,
 )
 from apps.cli.failures import INTERRUPTED, PIPE_CLOSED, USAGE, code_of, complain, keep_traceback
@@ -32,6 +33,8 @@ app = typer.Typer(
 )
 app.command(rich_help_panel="Play")(replay)
 app.command(rich_help_panel="Play")(report)
+for command in run_commands.COMMANDS:
+    app.command(rich_help_panel="Live")(command)
 for command in read_commands.COMMANDS:
     app.command(rich_help_panel="Look")(command)
 app.add_typer(gladiator_commands.app, name="gladiators", rich_help_panel="Look")

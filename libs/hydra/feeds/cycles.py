@@ -19,7 +19,7 @@ class Cycles:
     def __init__(self, streams: Sequence[Stream], empty: Mapping[str, BarTable]) -> None:
         """`empty`: a table without rows for each symbol, of its finest bars."""
         self._streams = tuple(streams)
-        self._empty = {
+        self.empty = {
             (s.symbol, s.resolution_ns): (
                 empty[s.symbol]
                 if s.execution
@@ -30,6 +30,11 @@ class Cycles:
         self._open: dict[tuple[str, int], list[BarTable]] = {
             (s.symbol, s.resolution_ns): [] for s in streams if not s.execution
         }
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """Of the season."""
+        return tuple(stream.symbol for stream in self._streams if stream.execution)
 
     def begin(self, earlier: Mapping[str, BarTable]) -> None:
         """Take in fine bars from before the first cycle, of coarse ones that are not over yet."""
@@ -58,13 +63,13 @@ class Cycles:
             key = (stream.symbol, stream.resolution_ns)
             now = bars.get(stream.symbol)
             if stream.execution:
-                closing.append(self._empty[key] if now is None else now)
+                closing.append(self.empty[key] if now is None else now)
                 continue
             parts = self._open[key]
             if now is not None:
                 parts.append(now)
             if close_ns % stream.resolution_ns or not parts:
-                closing.append(self._empty[key])
+                closing.append(self.empty[key])
             else:
                 whole = joined(parts)
                 closing.append(resampled(whole, stream.resolution_ns, is_covered=True))

@@ -1,0 +1,1 @@
+"""The live market of crypto venues: their feeds as minutes, their candles as the past."""
