@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from hydra.feeds.history.fetch import Progress
     from hydra.feeds.history.output import FetchedSymbol
 
+_NOTED_S = 2.0  # a pause that is worth a word
+
 FETCHED = (
     Column("symbol", is_key=True),
     Column("bar"),
@@ -88,6 +90,8 @@ def fetch(
         raise ConfigError("give --venue, --symbols, --from and --out (see hydra data fetch --help)")
     from_ns, to_ns = instant_ns(start, "--from"), instant_ns(end, "--to")
     assert from_ns is not None
+    import stamina
+
     from hydra.clock import SystemClock
     from hydra.feeds.history.fetch import fetch, plan
     from hydra.feeds.history.partial import partial_path
@@ -107,9 +111,11 @@ def fetch(
     address = address_of(chosen, load_settings())
 
     async def work(progress: Progress) -> tuple[FetchedSymbol, ...]:
-        async with Rest(chosen, address, clock=clock) as rest:
+        async with Rest(chosen, address, clock=clock, waiting=_note_pause) as rest:
             return await fetch(rest, chosen, pairs, planned, out, progress=progress)
 
+    # Where structlog is installed stamina would tell standard output, which is the JSON's.
+    stamina.instrumentation.set_on_retry_hooks(())
     kept = partial_path(out)
     hint = f"what was fetched is kept in {kept}: the same command goes on"
     try:
@@ -121,6 +127,11 @@ def fetch(
         complain("interrupted", hint=hint if kept.exists() else "")
         raise typer.Exit(INTERRUPTED) from None
     _say(facts, out, as_json=as_json)
+
+
+def _note_pause(why: str, seconds: float) -> None:
+    if seconds >= _NOTED_S:
+        warn(f"{why}; again in {seconds:.0f} s")
 
 
 def _say(facts: Sequence[FetchedSymbol], out: Path, *, as_json: bool) -> None:

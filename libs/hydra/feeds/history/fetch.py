@@ -15,8 +15,9 @@ from hydra.feeds.history.venue import Ask, Candle, Pair, Venue
 from hydra.market.timeframes import timeframe_name
 
 SETTLE_S = 10  # after its close a candle may still change: late trades, caches of a second
-# Empty pages in a row, of days on which the venue itself says there was trading.
-_MOST_EMPTY = 20
+# Beyond one page: as long may a venue's pages stay empty, one after another, while its own day
+# candles show trading.
+_MOST_EMPTY_DAYS = 30
 # Of the newest days a venue may have no day candle yet; they are asked for in any case.
 _UNSURE_DAYS = 2
 
@@ -86,22 +87,32 @@ async def fetch(
     with Partial(path, planned) as partial:
         if out.exists() and not partial.is_complete:
             raise ConfigError(f"--out {out} is there already, beside an unfinished {path.name}")
-        walks = [_Walk(rest, venue, pair, partial) for pair in pairs]
-        if partial.is_new:
-            # A misspelt last symbol should be found out before the first one's million bars.
-            for walk in walks:
-                await walk.find_start()
-        for index, walk in enumerate(walks):
-            await walk.run(index, progress)
-        if not any(partial.rows(symbol) for symbol in planned.symbols):
-            partial.remove()
-            raise ConfigError(
-                f"{venue.name} has no candles of {', '.join(planned.symbols)} from"
-                f" {iso(partial.fetching.start_ns)} to {iso(partial.fetching.end_ns)}"
-            )
+        try:
+            await _walk(rest, venue, pairs, partial, progress)
+        except BaseException:
+            if not partial.has_rows:
+                partial.remove()
+            raise
         facts = write_output(partial, out)
         partial.remove()
     return facts
+
+
+async def _walk(
+    rest: Rest, venue: Venue, pairs: Sequence[Pair], partial: Partial, progress: Progress
+) -> None:
+    walks = [_Walk(rest, venue, pair, partial) for pair in pairs]
+    if partial.is_new:
+        # A misspelt last symbol should be found out before the first one's million bars.
+        for walk in walks:
+            await walk.find_start()
+    for index, walk in enumerate(walks):
+        await walk.run(index, progress)
+    if not partial.has_rows:
+        raise ConfigError(
+            f"{venue.name} has no candles of {', '.join(partial.fetching.symbols)} from"
+            f" {iso(partial.fetching.start_ns)} to {iso(partial.fetching.end_ns)}"
+        )
 
 
 class _Walk:
@@ -128,20 +139,23 @@ class _Walk:
         """Fetch until the end."""
         fetching, symbol = self._fetching, self._pair.symbol
         length_ns = fetching.end_ns - fetching.start_ns
-        empty = 0
+        most_ns = self._venue.page_candles * fetching.bar_ns + _MOST_EMPTY_DAYS * NS_PER_DAY
+        empty_ns = 0
         while (at_ns := self._partial.next_ns(symbol)) < fetching.end_ns:
             progress(index, (at_ns - fetching.start_ns) / length_ns, self._partial.rows(symbol))
-            empty = 0 if await self._page(at_ns) else empty + 1
-            if empty > _MOST_EMPTY and fetching.bar_ns < NS_PER_DAY:
+            ask = self._ask(at_ns, fetching.bar_ns)
+            empty_ns = 0 if await self._page(ask) else empty_ns + ask.close_ns - at_ns
+            if empty_ns > most_ns:
+                days = empty_ns // NS_PER_DAY
                 raise VenueFault(
-                    f"{self._venue.name} sent {empty} pages in a row without a candle of {symbol},"
-                    f" up to {iso(at_ns)}, for days on which its day candles show trading"
+                    f"{self._venue.name} sent no candle of {symbol} in {days} days up to"
+                    f" {iso(ask.close_ns)}, where its day candles show trading; it may have no"
+                    " bars as fine of that time: take a later --from or a longer --bar"
                 )
         progress(index, 1.0, self._partial.rows(symbol))
 
-    async def _page(self, at_ns: int) -> bool:
-        """Fetch the page that begins at `at_ns`; whether it had a candle."""
-        ask = self._ask(at_ns, self._fetching.bar_ns)
+    async def _page(self, ask: Ask) -> bool:
+        """Fetch a page and keep it; whether it had a good candle."""
         page = await self._rest.page(ask)
         check_dated(page, ask)
         if page.candles and page.candles == self._last_page:
@@ -154,7 +168,7 @@ class _Walk:
         if not found.candles:
             next_ns = await self._skip_to(next_ns)
         rows = tuple(_row(candle) for candle in found.candles)
-        self._settle(at_ns, next_ns, rows, found.faults, found.example)
+        self._settle(ask.first_ns, next_ns, rows, found.faults, found.example)
         return bool(rows)
 
     def _settle(

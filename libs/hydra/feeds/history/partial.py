@@ -82,7 +82,7 @@ class Partial:
         found = self._header()
         if found is not None:
             self._take_up(found)
-        if found is None or (not found.is_same(fetching) and not any(self._rows.values())):
+        if found is None or (not found.is_same(fetching) and not self.has_rows):
             os.ftruncate(self._file, 0)
             self._write(fetching)
             self._take_up(fetching)
@@ -116,6 +116,10 @@ class Partial:
     def rows(self, symbol: str) -> int:
         """How many candles of the symbol are kept."""
         return self._rows[symbol]
+
+    @property
+    def has_rows(self) -> bool:
+        return any(self._rows.values())
 
     @property
     def is_new(self) -> bool:

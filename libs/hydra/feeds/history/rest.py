@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -24,7 +24,7 @@ from hydra.clock import NS_PER_S, Clock, iso, to_ns
 from hydra.errors import ConfigError, VenueDown, VenueFault
 from hydra.feeds.history.venue import Ask, Candle, Unreadable, Venue, short
 
-# What is repeated is said when it is over; where nobody keeps logs stamina's own is not printed.
+# Whoever asks is told by `waiting`; where nobody keeps logs stamina's own is not printed.
 logging.getLogger("stamina").addHandler(logging.NullHandler())
 
 MOST_BODY_BYTES = 4_000_000  # a page of 1000 candles has some 150,000
@@ -77,9 +77,18 @@ class Rest:
     """The way to one venue at one address. Lives in one event loop; use it in `async with`."""
 
     def __init__(
-        self, venue: Venue, address: str, *, clock: Clock, patience: Patience | None = None
+        self,
+        venue: Venue,
+        address: str,
+        *,
+        clock: Clock,
+        patience: Patience | None = None,
+        waiting: Callable[[str, float], None] = lambda why, seconds: None,
     ) -> None:
-        """Asks nobody yet. Raises ConfigError where `address` is no http(s) address."""
+        """Asks nobody yet. `waiting` is told of each pause before a repetition.
+
+        Raises ConfigError where `address` is no http(s) address.
+        """
         try:
             url = httpx2.URL(address)
         except httpx2.InvalidURL as error:
@@ -91,6 +100,7 @@ class Rest:
         self._place = f"{venue.name} at {url.host}" + (f":{url.port}" if url.port else "")
         self._clock = clock
         self._patience = patience or PATIENCE
+        self._waiting = waiting
         self._jitter = Random(clock.now_ns())  # noqa: S311, no secret hangs on it
         # One at a time, evenly: a bucket that holds more would allow twice the rate at first.
         self._pace = AsyncLimiter(1, 1 / venue.per_s)
@@ -131,12 +141,17 @@ class Rest:
 
     def _pause(self, error: Exception, tries: int) -> bool | float:
         """Seconds until the next try, or False: it would not help, or not in time."""
-        if not isinstance(error, _Again):
+        if not isinstance(error, _Again) or tries >= self._patience.tries:
             return False
-        if error.wait_s is not None:
-            return error.wait_s if error.wait_s <= self._patience.longest_wait_s else False
-        doubled_s = self._patience.first_pause_s * 2.0 ** (tries - 1)
-        return min(doubled_s, self._patience.longest_pause_s) * (1 - self._jitter.random() / 2)
+        pause_s = error.wait_s
+        if pause_s is None:
+            doubled_s = self._patience.first_pause_s * 2.0 ** (tries - 1)
+            longest_s = min(doubled_s, self._patience.longest_pause_s)
+            pause_s = longest_s * (1 - self._jitter.random() / 2)
+        elif pause_s > self._patience.longest_wait_s:
+            return False
+        self._waiting(str(error), pause_s)
+        return pause_s
 
     async def _try(self, ask: Ask) -> Page:
         """One request. Raises _Again where it failed in a way that may pass."""
