@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from apps.cli import fetch_command
 from apps.cli.main import run
 from hydra.feeds.history import rest
 from hydra.feeds.history.rest import Patience
@@ -42,6 +43,7 @@ def typed(venue: str, out: str, *more: str) -> list[str]:
     return [*line.split(), *more]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("venue", "suffix"), [("coinbase", "csv"), ("binance", "parquet"), ("bybit", "csv")]
 )
@@ -104,6 +106,18 @@ def test_the_table_names_faults_and_gaps(
     assert shown.err == ""
 
 
+def test_a_symbol_without_candles_is_said_and_the_others_are_written(
+    server: VenueRest, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.series["ETH-USDT"] = []
+
+    assert run(typed("bybit", "a.csv", "ETH-USDT", "BTC-USDT", "--json")) == 0
+
+    shown = capsys.readouterr()
+    assert [one["rows"] for one in json.loads(shown.out)] == [0, 600]
+    assert "the venue has no candles of ETH-USDT" in shown.err
+
+
 BAD = [
     ("data fetch", 2, "give --venue"),
     ("data fetch --venue kraken --from 2024-01-01 --out a.csv BTC-USD", 2, "no venue 'kraken'"),
@@ -139,13 +153,15 @@ def test_a_venue_that_fails_leaves_what_was_fetched_and_says_how_to_go_on(
     server: VenueRest, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(rest, "PATIENCE", Patience(tries=2, first_pause_s=0.001))
+    monkeypatch.setattr(fetch_command, "_NOTED_S", 0.0)
     server.fault = lambda heard: Fault.html(503) if heard.number > 2 else None
 
     assert run(typed("coinbase", "a.csv", "BTC-USD", "--json")) == 1
 
     shown = capsys.readouterr()
     assert shown.out == ""
-    assert "out of order or overloaded (503)" in shown.err
+    assert "out of order or overloaded (503): <html><h1>Just a moment" in shown.err
+    assert "; again in 0 s" in shown.err
     assert "a.csv.partial: the same command goes on" in shown.err
     server.fault = lambda heard: None
     assert run(typed("coinbase", "a.csv", "BTC-USD")) == 0

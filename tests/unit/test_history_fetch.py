@@ -391,11 +391,7 @@ def test_an_address_that_is_none(address: str) -> None:
         (Fault.html(), r"answered what are no candles \(text/html\)"),
         (Fault.raw('{"data":[]}'), "no candles"),
         (Fault.raw("[[1]]"), "no candles"),
-        (Fault.raw(" " * 5_000_000), "more than 4,000,000 bytes"),
-        (Fault.status(418, retry_after="90"), "shuts this address out .*wait 90 s"),
         (Fault.status(403, "access too frequent"), "wait at least ten minutes"),
-        (Fault.status(451), "does not serve this country"),
-        (Fault.status(301, location="https://else.where"), "points elsewhere .*else.where"),
         (Fault.status(400, "<html>bad"), r"refused BTC-.* \(400\): <html>bad"),
     ],
 )
@@ -406,6 +402,27 @@ def test_nonsense_ends_at_once(
 
     with pytest.raises(VenueFault, match=said):
         fetched(server, venue, tmp_path / "a.csv")
+
+    assert len(server.heard) == 4
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (Fault.raw(" " * 5_000_000), "more than 4,000,000 bytes"),
+        (Fault.status(418, retry_after="90"), "shuts this address out .*wait 90 s"),
+        (Fault.status(451), "does not serve this country"),
+        (Fault.status(301, location="https://else.where"), "points elsewhere .*else.where"),
+    ],
+    ids=["huge", "418", "451", "301"],
+)
+def test_what_no_venue_documents_ends_at_once_too(
+    fault: Fault, said: str, server: VenueRest, tmp_path: Path
+) -> None:
+    server.fault = once(lambda heard: heard.number > 3, fault, times=99)
+
+    with pytest.raises(VenueFault, match=said):
+        fetched(server, BINANCE, tmp_path / "a.csv")
 
     assert len(server.heard) == 4
 
