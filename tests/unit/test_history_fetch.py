@@ -273,6 +273,17 @@ def test_years_before_a_listing_cost_a_few_requests(
     assert len(server.heard) < 150  # of 1.6 million minutes at 40 a page
 
 
+def test_a_faulty_day_candle_hides_no_day(server: VenueRest, tmp_path: Path) -> None:
+    def spoil(rows: list[Candle]) -> list[Candle]:
+        return [(at + 8 * 60 * MINUTE_MS, "NaN", *rest) for at, _, *rest in rows]  # type: ignore[misc]
+
+    server.fault = lambda heard: Fault.rows(spoil) if heard.is_days else None
+
+    (facts,) = fetched(server, BINANCE, tmp_path / "a.csv", start="2023-12-31", end="2024-01-09")
+
+    assert facts.rows == ROWS
+
+
 # What passes: it is repeated
 
 

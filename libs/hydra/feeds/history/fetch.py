@@ -210,7 +210,9 @@ class _Walk:
     async def _ask_days(self, from_ns: int) -> None:
         ask = self._ask(from_ns, NS_PER_DAY)
         page = await self._rest.page(ask)
-        self._days = [candle.open_ns for candle in checked(page.candles, ask).candles]
+        # Whatever its prices or its midnight: a day that is sent must not be skipped.
+        opens = (one.open_ns for one in page.candles if ask.first_ns <= one.open_ns < ask.close_ns)
+        self._days = sorted({at // NS_PER_DAY * NS_PER_DAY for at in opens})
         self._days_until_ns = ask.close_ns
 
     def _ask(self, at_ns: int, bar_ns: int) -> Ask:
