@@ -53,6 +53,19 @@ class Settings(BaseSettings):
     gladiators: Path | None = Field(default=None, validation_alias="HYDRA_GLADIATORS")
     """A TOML file of gladiators that adds to those that ship, or changes them."""
 
+    coinbase_rest_url: str = Field(
+        default="https://api.coinbase.com", validation_alias="COINBASE_REST_URL"
+    )
+    """Where `hydra data fetch` asks Coinbase for candles."""
+
+    binance_rest_url: str = Field(
+        default="https://data-api.binance.vision", validation_alias="BINANCE_REST_URL"
+    )
+    """Where it asks Binance: its address for market data alone, else https://api.binance.com."""
+
+    bybit_rest_url: str = Field(default="https://api.bybit.com", validation_alias="BYBIT_REST_URL")
+    """Where it asks Bybit."""
+
     @model_validator(mode="after")
     def _default_database(self) -> Self:
         if not self.db_url:
