@@ -87,7 +87,7 @@ def run_season(asked: Running) -> None:
     request = asked.request if before is None else asked.request.over(asked_for(before))
     if settings.gladiators is not None and request.gladiators is None:
         request = replace(request, gladiators=str(settings.gladiators.expanduser().absolute()))
-    market = _market(asked, request, before)
+    market = _market(asked, request, settings, before)
     models = Models(url, resumed=name if before else None)
     season = build_live(
         name,
@@ -116,7 +116,9 @@ def _stored(url: str, name: str) -> queries.SeasonSummary | None:
     return found
 
 
-def _market(asked: Running, request: Request, before: SeasonRow | None) -> Market:
+def _market(
+    asked: Running, request: Request, settings: Settings, before: SeasonRow | None
+) -> Market:
     start_ns = None if before is None else _start_of(before)
     if asked.feed == "replay":
         if not request.bars:
@@ -142,7 +144,7 @@ def _market(asked: Running, request: Request, before: SeasonRow | None) -> Marke
     resolution_ns = timeframe_ns(asked.bar)
     now_ns = SystemClock().now_ns()
     instruments = instruments_of(asked.assets or ASSETS, request.instruments)
-    source, past = venue_market(instruments, asked.venues, resolution_ns)
+    source, past = venue_market(instruments, asked.venues, resolution_ns, settings)
     return Market(
         instruments=tuple(instruments),
         resolution_ns=resolution_ns,

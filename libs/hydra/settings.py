@@ -44,6 +44,21 @@ class Settings(BaseSettings):
     db_url: str = Field(default="", validation_alias="HYDRA_DB_URL")
     """SQLAlchemy URL of the database; default: SQLite at `<home>/data/hydra/hydra.db`."""
 
+    coinbase_ws_url: str = Field(
+        default="wss://advanced-trade-ws.coinbase.com", validation_alias="COINBASE_WS_URL"
+    )
+    """Where Coinbase tells books and trades."""
+
+    binance_ws_url: str = Field(
+        default="wss://stream.binance.com:9443/stream", validation_alias="BINANCE_WS_URL"
+    )
+    """Where Binance tells changes of books, and trades."""
+
+    bybit_ws_url: str = Field(
+        default="wss://stream.bybit.com/v5/public/spot", validation_alias="BYBIT_WS_URL"
+    )
+    """Where Bybit tells books and trades."""
+
     vault: Path | None = Field(default=None, validation_alias="HYDRA_VAULT")
     """The file of the vault; default: `<home>/data/hydra/vault.json`."""
 
