@@ -24,10 +24,12 @@ from apps.cli.models import Models
 from apps.runtime import status
 from apps.runtime.live_season import LiveSeason
 from hydra.clock import Clock
+from hydra.errors import VenueDown
 from hydra.feeds.cycles import Cycles, joined
 from hydra.feeds.minutes import Minute, MinuteSource
 from hydra.feeds.tables import rows_between
 from hydra.market.bars import BarTable, Chunk
+from hydra.market.timeframes import timeframe_name
 from hydra.mother.mother import Mother
 from hydra.storage.bars import KeptBar, SeasonBars
 from hydra.storage.store import SqlSeasonStore
@@ -168,7 +170,13 @@ class Daemon:
         bars: list[KeptBar] = []
         for length_ns in sorted({stream.resolution_ns for stream in self.season.streams}):
             end_ns = start_ns - start_ns % length_ns
-            tables = await self.past.bars(length_ns, end_ns - self.warm_bars * length_ns, end_ns)
+            try:
+                tables = await self.past.bars(
+                    length_ns, end_ns - self.warm_bars * length_ns, end_ns
+                )
+            except VenueDown as error:
+                self.say(f"no candles of {timeframe_name(length_ns)} to warm up with: {error}")
+                continue
             for table in tables.values():
                 bars += _each(table)
         bars.sort(key=lambda bar: (bar.close_ns, bar.table.symbol, bar.table.resolution_ns))
@@ -204,7 +212,11 @@ class Daemon:
             return
         fine_ns = min(stream.resolution_ns for stream in self.season.streams)
         now_ns = self.clock.now_ns()
-        tables = await self.past.bars(fine_ns, newest_ns, now_ns - now_ns % fine_ns)
+        try:
+            tables = await self.past.bars(fine_ns, newest_ns, now_ns - now_ns % fine_ns)
+        except VenueDown as error:
+            self.say(f"what the market did meanwhile is unknown: {error}")
+            return
         bars = [bar for table in tables.values() for bar in _each(table, MADE_UP)]
         bars.sort(key=lambda bar: (bar.close_ns, bar.table.symbol))
         if bars:

@@ -130,7 +130,7 @@ def _market(
         lengths = {table.resolution_ns for table in tables}
         if len(lengths) > 1:
             raise ConfigError("--feed replay plays files of one bar length")
-        source = FileMinutes(tables, timer=SystemTimer(), speed=asked.speed)
+        source: MinuteSource = FileMinutes(tables, timer=SystemTimer(), speed=asked.speed)
         return Market(
             instruments=tuple(sorted((t.instrument for t in tables), key=lambda one: one.symbol)),
             resolution_ns=lengths.pop(),
@@ -144,11 +144,11 @@ def _market(
     resolution_ns = timeframe_ns(asked.bar)
     now_ns = SystemClock().now_ns()
     instruments = instruments_of(asked.assets or ASSETS, request.instruments)
-    source, past = venue_market(instruments, asked.venues, resolution_ns, settings)
+    live, past = venue_market(instruments, asked.venues, resolution_ns, settings)
     return Market(
         instruments=tuple(instruments),
         resolution_ns=resolution_ns,
-        source=source,
+        source=live,
         past=past,
         start_ns=start_ns or now_ns - now_ns % resolution_ns + resolution_ns,
         told={"kind": "venues", "venues": list(asked.venues), "bar": asked.bar},
