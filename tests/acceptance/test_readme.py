@@ -13,7 +13,14 @@ import yaml
 from apps.cli.main import run
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = ("README.md", "docs/quickstart.md", "docs/cli.md", "docs/gladiators.md", "docs/vault.md")
+PAGES = (
+    "README.md",
+    "docs/quickstart.md",
+    "docs/cli.md",
+    "docs/gladiators.md",
+    "docs/vault.md",
+    "docs/daemon.md",
+)
 
 
 def commands(page: str) -> list[str]:
