@@ -214,6 +214,29 @@ def test_the_bar_before_a_switch_is_all_of_the_old_source() -> None:
     assert not second.table.real_spread  # Coinbase's quote does not stand at Binance
 
 
+@pytest.mark.parametrize("gone", [None, NoQuote, Resync])
+def test_the_quote_that_stands_at_the_new_source_opens_its_first_bar(
+    gone: type[NoQuote | Resync] | None,
+) -> None:
+    """Told with the switch, or in the bar before; unless it is withdrawn."""
+    for told in (False, True):
+        bars = builder()
+        heard(bars, quote(5, "99.00", "101.00"))
+        bars.switch(BINANCE, ns(20), (BINANCE.ticks("200.00"), BINANCE.ticks("202.00")))
+        if told:
+            heard(bars, quote(30, "210.00", "212.00", of=BINANCE))
+        if gone is not None:
+            heard(bars, gone(listing=BINANCE, reason="x", at_ns=ns(40)))
+        heard(bars, quote(70, "205.00", "207.00", of=BINANCE))
+
+        (second,) = bars.tick(ns(120))
+
+        opened = "205.00" if gone else "210.00" if told else "200.00"
+        assert sides(second.table)[0] == [
+            opened, max(opened, "205.00"), min(opened, "205.00"), "205.00",
+        ]  # fmt: skip
+
+
 def test_a_switch_before_the_first_bar_opens_is_at_once() -> None:
     bars = BarBuilder(BTC, COINBASE, MINUTE, start_ns=MINUTE)
     heard(bars, quote(30, "1.00", "2.00"))

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 import numpy as np
 import pytest
 
-from hydra.clock import NS_PER_S
+from hydra.clock import NS_PER_S, SystemTimer
 from hydra.errors import ConfigError
 from hydra.feeds.barfile import load_bars
 from hydra.feeds.minutes import FileMinutes, Minute, MinuteSource
@@ -75,6 +75,17 @@ async def test_any_resolution_at_sixty_times_its_pace(resolution: str) -> None:
 
     assert reader.seconds == [0, step_s, 2 * step_s, 3 * step_s]
     await reader.task
+
+
+async def test_on_the_machines_timer() -> None:
+    """Three hours at 360,000 times their pace: 10 ms between two of them."""
+    timer = SystemTimer()
+    began_ns = timer.now_ns()
+
+    minutes = [m async for m in FileMinutes([a_table()], timer=timer, speed=360_000).minutes()]
+
+    assert len(minutes) == 3
+    assert timer.now_ns() - began_ns >= 20_000_000
 
 
 async def test_a_gap_lasts_as_long_as_it_did() -> None:

@@ -53,12 +53,13 @@ class Switch(NamedTuple):
 class _Source:
     """One listing of the asset."""
 
-    __slots__ = ("fit_ns", "listing", "sound_ns", "vouched")
+    __slots__ = ("fit_ns", "listing", "sound_ns", "standing", "vouched")
 
     def __init__(self, listing: Listing) -> None:
         self.listing = listing
         self.vouched: list[Fitness] = []  # against each other venue; alone if there is none
         self.sound_ns: int | None = None  # since when its book has been complete; None: void
+        self.standing: tuple[int, int] | None = None  # its bid and ask, in its ticks
         self.fit_ns: int | None = None  # since when it has been fit; None: it is not
 
     def judge(self, now_ns: int) -> Fit | Unfit:
@@ -126,10 +127,12 @@ class Asset:
         match event:
             case BookChange(snapshot=True) if source.sound_ns is None:
                 source.sound_ns = event.at_ns
+            case Quote(bid_ticks=bid, ask_ticks=ask):
+                source.standing = bid, ask
             case Resync():
-                source.sound_ns = source.fit_ns = None
+                source.sound_ns = source.fit_ns = source.standing = None
             case NoQuote():
-                source.fit_ns = None
+                source.fit_ns = source.standing = None
         for fitness in self._judges[event.listing.source]:
             fitness.hear(event)
         closed = self._builder.feed(event)
@@ -207,7 +210,7 @@ class Asset:
         self.switches += 1
         # A venue's clock may be ahead: what it told before now may be of the next bar already,
         # and was left aside. The bar after that is the first of which nothing is missing.
-        self._builder.switch(source.listing, now_ns + LEAD_NS)
+        self._builder.switch(source.listing, now_ns + LEAD_NS, source.standing)
         self._tell(Switch(self.instrument.symbol, was, self.source, reason, now_ns))
 
     def _unfit(

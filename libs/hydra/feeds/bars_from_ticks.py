@@ -92,6 +92,7 @@ class BarBuilder:
         self.ahead = 0  # trades and quotes further in the future than LEAD_NS
         self._listing = listing
         self._successor: tuple[int, Listing] | None = None  # from the bar of that open on
+        self._inherited: tuple[int, int] | None = None  # the quote that will stand at its open
         self._resolution_ns = resolution_ns
         self._grace_ns = round(grace_s * NS_PER_S)
         self._has_volume = has_volume
@@ -106,9 +107,11 @@ class BarBuilder:
         """The venue of the bar that closes next."""
         return self._listing
 
-    def switch(self, listing: Listing, at_ns: int) -> None:
-        """Take another venue from the first bar that opens after `at_ns` on."""
+    def switch(self, listing: Listing, at_ns: int, standing: tuple[int, int] | None = None) -> None:
+        """Take another venue from the first bar that opens after `at_ns` on. `standing`: its bid
+        and ask as they are now, in its ticks."""
         first = at_ns // self._resolution_ns + 1
+        self._inherited = standing
         if first <= self._due:  # which has not opened yet
             self._take(listing)
             self._bars.clear()
@@ -124,6 +127,8 @@ class BarBuilder:
                 self._add(event)
             case NoQuote(listing=listing) if listing == self._listing:
                 self._withdraw(event.at_ns)
+            case NoQuote(listing=listing) | Resync(listing=listing) if self._is_next(listing):
+                self._inherited = None
             case Resync(listing=listing) if listing == self._listing:
                 self._withdraw(event.at_ns)
                 self._is_sound = False
@@ -152,8 +157,11 @@ class BarBuilder:
     def _take(self, listing: Listing) -> None:
         self._listing = listing
         self._successor = None
-        self._carried = None
+        self._carried, self._inherited = self._inherited, None
         self._is_sound = True
+
+    def _is_next(self, listing: Listing) -> bool:
+        return self._successor is not None and self._successor[1] == listing
 
     def _add(self, event: Quote | Trade) -> None:
         number = event.venue_ns // self._resolution_ns
@@ -161,6 +169,8 @@ class BarBuilder:
         if self._successor is not None and number >= self._successor[0]:
             listing = self._successor[1]
         if event.listing != listing:
+            if isinstance(event, Quote) and self._is_next(event.listing):
+                self._inherited = event.bid_ticks, event.ask_ticks
             return
         if event.venue_ns > event.at_ns + LEAD_NS:
             self.ahead += 1

@@ -109,8 +109,8 @@ class VenueMinutes:
         limits: Limits | None = None,
         tell: Callable[[Switch], None] = _no_one,
     ) -> None:
-        """`venues` in order of preference; each tells the others apart from nonsense. `tell` is
-        told when an asset changes its venue.
+        """`venues` in order of preference; each vouches for the others. `tell` is told when an
+        asset changes its venue.
 
         Raises ConfigError when an instrument is listed nowhere or a venue comes twice, and as
         `Limits` and `Fitness`.
@@ -146,8 +146,8 @@ class VenueMinutes:
         """Minutes until `aclose`, the first at the next instant of the grid; its bar is missing,
         for nobody listened from its open on. Everything stops when the reader is cancelled.
 
-        Raises ConfigError when called twice; what a feed raises (never VenueDown), in an
-        ExceptionGroup.
+        Raises ConfigError when called twice; what a feed (never VenueDown) or `tell` raises, in
+        an ExceptionGroup.
         """
         if self._task is not None:
             raise ConfigError("minutes are read once: build another VenueMinutes")
