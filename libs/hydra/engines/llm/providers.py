@@ -7,6 +7,7 @@ repetitions are made in one place, `caller`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     import httpx2
     from openai import AsyncOpenAI
     from pydantic_ai.models import Model
+
+
+# What can stand in a header, and is never escaped where an error shows it: so it can be found.
+_KEY = re.compile(r"[!#-&(-\[\]-~]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +90,11 @@ def why_benched(gladiator: Gladiator) -> str:
     needs_key = bool(gladiator.key_env) or bool(provider.key_variable)
     if gladiator.provider == "openai" and not gladiator.key_env:
         needs_key = not is_own_address(gladiator)
-    if needs_key and key_of(gladiator) is None:
-        return f"no key: set {key_variable_of(gladiator)} in the environment or .env"
+    key, name = key_of(gladiator), key_variable_of(gladiator)
+    if needs_key and key is None:
+        return f"no key: set {name} in the environment or .env"
+    if key is not None and not _KEY.fullmatch(key.get_secret_value()):
+        return f"no key: what {name} holds has spaces, quotes or other characters that no key has"
     return ""
 
 
