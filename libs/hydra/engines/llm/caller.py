@@ -27,12 +27,14 @@ from hydra.engines.llm.line import Attempt, Line, Wire, http_client
 from hydra.engines.llm.pricing import Price, cost_units, most_units, price
 from hydra.engines.llm.providers import (
     PROVIDERS,
+    FindSecret,
     base_url_of,
     key_of,
     key_variable_of,
     why_benched,
 )  # fmt: skip
 from hydra.engines.llm.roster import Gladiator
+from hydra.settings import secret
 
 # How often a question was repeated is in its reply; where nobody keeps logs it is not printed.
 logging.getLogger("stamina").addHandler(logging.NullHandler())
@@ -168,6 +170,7 @@ class LiveModels:
         spent_units: Mapping[str, int] | None = None,
         jitter: Random | None = None,
         patience: Patience = PATIENCE,
+        find_secret: FindSecret = secret,
     ) -> None:
         """Reads keys and addresses; asks nobody yet.
 
@@ -178,6 +181,7 @@ class LiveModels:
         self._clock = clock
         self._jitter = jitter or Random(clock.now_ns())  # noqa: S311, no secret hangs on it
         self._patience = patience
+        self._find_secret = find_secret
         self._client = http_client()
         kinds = {one.name: one for one in gladiators.values()}
         self.budget = Budget(
@@ -185,7 +189,9 @@ class LiveModels:
             clock=clock,
             spent_units=spent_units,
         )
-        self._benched = {name: why for name, one in kinds.items() if (why := why_benched(one))}
+        self._benched = {
+            name: why for name, one in kinds.items() if (why := why_benched(one, find_secret))
+        }
         self._gates: dict[tuple[str, str], _Gate] = {}
         playing = [one for name, one in kinds.items() if name not in self._benched]
         seats = {one.name: self._seat(one, playing) for one in playing}
@@ -341,7 +347,8 @@ class LiveModels:
         if place not in self._gates:
             sharing = [two for two in playing if (two.provider, base_url_of(two)) == place]
             self._gates[place] = self._gate(PROVIDERS[one.provider].title, sharing)
-        line = Line(one.provider, url, key_of(one), key_variable_of(one), self._client)
+        key = key_of(one, self._find_secret)
+        line = Line(one.provider, url, key, key_variable_of(one), self._client)
         return _Seat(one, price(one), self._gates[place], line)
 
     def _gate(self, title: str, sharing: Sequence[Gladiator]) -> _Gate:

@@ -72,13 +72,16 @@ def key_variable_of(gladiator: Gladiator) -> str:
     return PROVIDERS[gladiator.provider].key_variable
 
 
-def key_of(gladiator: Gladiator) -> SecretStr | None:
-    """Its key, from the environment or `.env`; None where there is none."""
+FindSecret = Callable[[str], SecretStr | None]  # by the name of its variable
+
+
+def key_of(gladiator: Gladiator, find: FindSecret = secret) -> SecretStr | None:
+    """Its key, by default from the environment or `.env`; None where there is none."""
     name = key_variable_of(gladiator)
-    return secret(name) if name else None
+    return find(name) if name else None
 
 
-def why_benched(gladiator: Gladiator) -> str:
+def why_benched(gladiator: Gladiator, find: FindSecret = secret) -> str:
     """Why it cannot play and what to set; "" where it can."""
     if gladiator.provider not in PROVIDERS:
         return f"unknown provider {gladiator.provider!r}; known: {', '.join(PROVIDERS)}"
@@ -90,7 +93,7 @@ def why_benched(gladiator: Gladiator) -> str:
     needs_key = bool(gladiator.key_env) or bool(provider.key_variable)
     if gladiator.provider == "openai" and not gladiator.key_env:
         needs_key = not is_own_address(gladiator)
-    key, name = key_of(gladiator), key_variable_of(gladiator)
+    key, name = key_of(gladiator, find), key_variable_of(gladiator)
     if needs_key and key is None:
         return f"no key: set {name} in the environment or .env"
     if key is not None and not _KEY.fullmatch(key.get_secret_value()):
