@@ -25,6 +25,7 @@ from hydra.engines.llm.reply import parse_reply
 from hydra.engines.llm.roster import Gladiator, load_roster
 from hydra.errors import ConfigError
 from hydra.market.instruments import UNITS_PER_USD
+from hydra.operations.secrets import secret
 from hydra.settings import variable
 from hydra.storage.database import parse_url, sqlite_path
 
@@ -68,7 +69,7 @@ def named(name: str, roster: Mapping[str, Gladiator]) -> tuple[Gladiator, str]:
 
 def state_of(one: Gladiator, now_ns: int) -> tuple[str, str]:
     """How it stands and why: ready, benched, unpriced or optional."""
-    why = why_benched(one)
+    why = why_benched(one, secret)
     if why:
         is_waiting = one.only_with and not variable(one.only_with)
         return ("optional" if is_waiting else "benched"), why
@@ -163,7 +164,7 @@ def say_what_it_costs(roster: Mapping[str, Gladiator]) -> None:
     most = [
         most_units(price(one), _question(one, now_ns), at_ns=now_ns)
         for one in roster.values()
-        if not why_benched(one)
+        if not why_benched(one, secret)
     ]
     units = sum(one for one in most if one is not None)
     if units:
@@ -187,7 +188,7 @@ async def _check_all(roster: Mapping[str, Gladiator], url: str) -> list[Checked]
 
 
 async def _check(one: Gladiator, models: LiveModels, clock: SystemClock) -> Checked:
-    if why := why_benched(one):
+    if why := why_benched(one, secret):
         return Checked(gladiator=one.name, model=one.model, outcome="benched", error=why)
     reply = await models.ask(_question(one, clock.now_ns()), deadline_s=DEADLINE_S)
     outcome, error = reply.outcome.value, reply.error

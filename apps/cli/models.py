@@ -12,6 +12,7 @@ from hydra.engines.llm.calls import Question, Reply
 from hydra.engines.llm.recorded import RecordedModels
 from hydra.engines.llm.roster import Gladiator
 from hydra.errors import ConfigError
+from hydra.operations.secrets import secret
 from hydra.storage import queries
 from hydra.storage.database import reading
 from hydra.storage.schema import ensure
@@ -36,6 +37,7 @@ class Models:
         self._url = url
         self._gladiators: dict[str, Gladiator] = {}
         self._live: LiveModels | None = None
+        self._asks = not recording
         heard = recording or resumed
         self._recorded = RecordedModels(
             recorded_calls(url, heard) if heard else (),
@@ -60,6 +62,14 @@ class Models:
         """Questions that had no recorded reply."""
         return self._recorded.missed
 
+    async def open(self) -> None:
+        """Load what the providers need before the first question, which would pay for it in time.
+
+        Nothing where nobody asks.
+        """
+        if self._gladiators and self._asks:
+            await self.providers().open()
+
     def seat(self, gladiators: Iterable[Gladiator]) -> None:
         """Name those that will ask."""
         for one in gladiators:
@@ -78,7 +88,10 @@ def live_models(url: str, gladiators: Mapping[str, Gladiator]) -> LiveModels:
     """The real providers, knowing what has been spent today by all seasons of the database."""
     clock = SystemClock()
     return LiveModels(
-        gladiators, clock=clock, spent_units=spent_today_units(url, gladiators, clock.now_ns())
+        gladiators,
+        clock=clock,
+        spent_units=spent_today_units(url, gladiators, clock.now_ns()),
+        find_secret=secret,
     )
 
 

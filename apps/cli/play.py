@@ -189,6 +189,7 @@ def _run(asked: Playing, url: str, season: Season, models: Models) -> None:
 
 async def _played(mother: Mother, season: Season, models: Models) -> None:
     try:
+        await models.open()
         await mother.run(season.feed.chunks())
     finally:
         await models.aclose()

@@ -173,7 +173,7 @@ def test_without_a_key_all_are_listed_with_what_to_set(typed: Any, home: Path) -
     assert "ANTHROPIC_API_KEY" in found["claude"]["reason"]
     assert "OLLAMA_BASE_URL" in found["ollama"]["reason"]
     assert found["claude"]["usd_per_mtok_in"] > 0
-    assert found["claude"]["cutoff"] is None
+    assert found["claude"]["cutoff"] == "2026-06-30"
     assert found["claude"]["spent_today_usd"] == 0
     assert not list(home.rglob("*.db"))
 
