@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 
 import stamina.instrumentation
 
-from hydra.clock import NS_PER_DAY, SystemClock
+from hydra.clock import NS_PER_DAY, NS_PER_S, SystemClock
 from hydra.engines.llm.caller import LiveModels
-from hydra.engines.llm.calls import Question, Reply
+from hydra.engines.llm.calls import Outcome, Question, Reply
 from hydra.engines.llm.recorded import RecordedModels
 from hydra.engines.llm.roster import Gladiator
 from hydra.errors import ConfigError
@@ -23,6 +23,9 @@ from hydra.tournament.season import ModelCallRow
 stamina.instrumentation.set_on_retry_hooks(())
 
 
+PASSED_S = 120.0  # after its moment a question of a live season is not put any more
+
+
 class Models:
     """`ModelClient` of a season: recorded replies first, then, where it may, the providers.
 
@@ -32,8 +35,17 @@ class Models:
     """
 
     def __init__(
-        self, url: str, *, recording: str | None = None, resumed: str | None = None
+        self,
+        url: str,
+        *,
+        recording: str | None = None,
+        resumed: str | None = None,
+        timely: bool = False,
     ) -> None:
+        """`timely`: the market's time is the machine's, and a question that is repeated after
+        the program was not there is not put: its moment has passed.
+        """
+        self._timely = timely
         self._url = url
         self._gladiators: dict[str, Gladiator] = {}
         self._live: LiveModels | None = None
@@ -49,6 +61,11 @@ class Models:
             self._models = models
 
         async def ask(self, question: Question, *, deadline_s: float) -> Reply:
+            late_s = (SystemClock().now_ns() - question.at_ns) / NS_PER_S
+            if self._models._timely and late_s > PASSED_S:
+                return Reply(
+                    outcome=Outcome.LATE, error="its moment passed while the program was not there"
+                )
             return await self._models.providers().ask(question, deadline_s=deadline_s)
 
     def providers(self) -> LiveModels:

@@ -90,8 +90,8 @@ class Daemon:
         )
         self._tell("recovering" if self.store.stored_cycle else "starting")
         try:
-            chunks = self._chunks(mother)
-            digest = await mother.run(chunks)
+            await self.models.open()
+            digest = await mother.run(self._chunks(mother))
         except _Stopped:
             self._tell("stopped")
             return None

@@ -88,7 +88,7 @@ def run_season(asked: Running) -> None:
     if settings.gladiators is not None and request.gladiators is None:
         request = replace(request, gladiators=str(settings.gladiators.expanduser().absolute()))
     market = _market(asked, request, settings, before)
-    models = Models(url, resumed=name if before else None)
+    models = Models(url, resumed=name if before else None, timely=asked.feed == "venues")
     season = build_live(
         name,
         request,
