@@ -27,17 +27,22 @@ def upgrade(
 ) -> None:
     """Make the database, or bring its tables up to date.
 
+    Where a PostgreSQL server has TimescaleDB, the tables that grow become hypertables.
+
     \b
     [bold]Example[/bold]
       hydra db upgrade
     """
     from hydra.storage import schema
     from hydra.storage.database import place
+    from hydra.storage.hypertables import make_hypertables
 
     url = database_url(db)
     schema.upgrade(url, revision)
     state = schema.check(url)
     print(f"{place(url)} is at {state.revision}")
+    if state.is_current and (said := make_hypertables(url)):
+        print(said)
 
 
 CHECK = (

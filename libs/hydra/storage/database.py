@@ -36,6 +36,7 @@ _HINTS = (
     ("disk is full", "free some space; what was committed is safe: go on with --resume"),
     ("No space left", "free some space; what was committed is safe: go on with --resume"),
     ("disk I/O error", "the disk failed or is full; what was committed is safe"),
+    ("must be preloaded", "add it to shared_preload_libraries and restart the server"),
     ("terminating connection", _SERVER_LEFT),
     ("server closed the connection", _SERVER_LEFT),
     ("the connection is lost", _SERVER_LEFT),
