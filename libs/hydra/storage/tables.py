@@ -5,8 +5,9 @@ The migrations create them and, over the current season, the views `hydra_trades
 BIGINT `*_ns` (UTC). Exact decimals are NUMERIC on PostgreSQL and text on SQLite, whose own
 NUMERIC would round them to a float; JSON is text on both, as canonical as it was written.
 
-Every table that grows with time has the time (or the journal's number, which grows with it) in
-its primary key, so that each can become a TimescaleDB hypertable without a new key.
+The tables with a row for every record, sample or question have the time (or the journal's
+number, which grows with it) in their primary key, so that they can become TimescaleDB
+hypertables without a new key (`hypertables`).
 """
 
 from __future__ import annotations
