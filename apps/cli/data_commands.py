@@ -1,4 +1,4 @@
-"""`hydra data`: look at price files before a season is played on them."""
+"""`hydra data`: fetch price files, and look at them before a season is played on them."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from typing import Annotated
 import typer
 
 from apps.cli.failures import UNSOUND, plain
+from apps.cli.fetch_command import fetch
 from apps.cli.options import Json
 from apps.cli.tables import Column, minute, show_rows, whole
 
-app = typer.Typer(no_args_is_help=True, help="Look at price files.")
+app = typer.Typer(no_args_is_help=True, help="Fetch and look at price files.")
 
 
 @app.callback()
 def data() -> None:
-    """Look at price files."""
+    """Fetch and look at price files."""
 
 
 FACTS = (
@@ -102,3 +103,6 @@ def inspect(
                 )
     if any(one.faults for one in facts):
         raise typer.Exit(UNSOUND)
+
+
+app.command()(fetch)

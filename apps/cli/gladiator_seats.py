@@ -18,6 +18,7 @@ from hydra.errors import ConfigError
 from hydra.market.bars import BarTable
 from hydra.market.timeframes import timeframe_ns
 from hydra.mother.contestants import NEVER, Contestant
+from hydra.operations.secrets import secret
 from hydra.settings import variable
 from hydra.tournament.season import EngineRow
 
@@ -57,7 +58,7 @@ def entries_of(
         return tuple(Entry(settings=one, benched=benched.get(one.name, "")) for one in chosen)
     if models == "off":
         return tuple(Entry(settings=one, benched="models are off (--models off)") for one in chosen)
-    return tuple(Entry(settings=one, benched=why_benched(one)) for one in chosen)
+    return tuple(Entry(settings=one, benched=why_benched(one, secret)) for one in chosen)
 
 
 def public(settings: Gladiator) -> dict[str, object]:
@@ -111,7 +112,10 @@ def seated(
     absent: list[EngineRow] = []
     for entry in entries:
         one = entry.settings
-        text = prompt(one.prompt)
+        try:
+            text = prompt(one.prompt)
+        except ConfigError as error:
+            raise ConfigError(f"gladiator {one.name}: {error}") from error
         params = public(one) | {"prompt_sha256": text.sha256}
         primary_ns, wider_ns = sees[one.name]
         for name in one.names():

@@ -13,8 +13,11 @@ from apps.cli import (
     audit_commands,
     data_commands,
     database_commands,
+    gladiator_commands,
     guardian_commands,
     read_commands,
+    run_commands,
+    vault_commands,
 )
 from apps.cli.config_command import config
 from apps.cli.failures import INTERRUPTED, PIPE_CLOSED, USAGE, code_of, complain, keep_traceback
@@ -32,13 +35,17 @@ app = typer.Typer(
 )
 app.command(rich_help_panel="Play")(replay)
 app.command(rich_help_panel="Play")(report)
+for command in run_commands.COMMANDS:
+    app.command(rich_help_panel="Live")(command)
 for command in read_commands.COMMANDS:
     app.command(rich_help_panel="Look")(command)
+app.add_typer(gladiator_commands.app, name="gladiators", rich_help_panel="Look")
 app.add_typer(guardian_commands.app, name="guardian", rich_help_panel="Guard")
 app.command(rich_help_panel="Care")(config)
 app.add_typer(database_commands.app, name="db", rich_help_panel="Care")
 app.add_typer(data_commands.app, name="data", rich_help_panel="Care")
 app.add_typer(audit_commands.app, name="audit", rich_help_panel="Care")
+app.add_typer(vault_commands.app, name="vault", rich_help_panel="Care")
 
 
 def main() -> None:
@@ -79,7 +86,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def _command_path(arguments: Sequence[str]) -> list[str]:
     """The leading words of a command line that name commands."""
-    groups = {"guardian", "db", "data", "audit"}
+    groups = {"gladiators", "guardian", "db", "data", "audit", "vault"}
     words = [word for word in arguments[:2] if not word.startswith("-")]
     names = {one.name or one.callback.__name__ for one in app.registered_commands if one.callback}
     if words and words[0] in groups:

@@ -4,16 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from hydra.clock import NS_PER_DAY, SystemClock
+import stamina.instrumentation
+
+from hydra.clock import NS_PER_DAY, NS_PER_S, SystemClock
 from hydra.engines.llm.caller import LiveModels
-from hydra.engines.llm.calls import Question, Reply
+from hydra.engines.llm.calls import Outcome, Question, Reply
 from hydra.engines.llm.recorded import RecordedModels
 from hydra.engines.llm.roster import Gladiator
 from hydra.errors import ConfigError
+from hydra.operations.secrets import secret
 from hydra.storage import queries
 from hydra.storage.database import reading
 from hydra.storage.schema import ensure
 from hydra.tournament.season import ModelCallRow
+
+# Where structlog is installed it would print every repetition on standard output, among the JSON.
+# What came of them is in the replies.
+stamina.instrumentation.set_on_retry_hooks(())
+
+
+PASSED_S = 120.0  # after its moment a question of a live season is not put any more
 
 
 class Models:
@@ -25,11 +35,21 @@ class Models:
     """
 
     def __init__(
-        self, url: str, *, recording: str | None = None, resumed: str | None = None
+        self,
+        url: str,
+        *,
+        recording: str | None = None,
+        resumed: str | None = None,
+        timely: bool = False,
     ) -> None:
+        """`timely`: the market's time is the machine's, and a question that is repeated after
+        the program was not there is not put: its moment has passed.
+        """
+        self._timely = timely
         self._url = url
         self._gladiators: dict[str, Gladiator] = {}
         self._live: LiveModels | None = None
+        self._asks = not recording
         heard = recording or resumed
         self._recorded = RecordedModels(
             recorded_calls(url, heard) if heard else (),
@@ -41,6 +61,11 @@ class Models:
             self._models = models
 
         async def ask(self, question: Question, *, deadline_s: float) -> Reply:
+            late_s = (SystemClock().now_ns() - question.at_ns) / NS_PER_S
+            if self._models._timely and late_s > PASSED_S:
+                return Reply(
+                    outcome=Outcome.LATE, error="its moment passed while the program was not there"
+                )
             return await self._models.providers().ask(question, deadline_s=deadline_s)
 
     def providers(self) -> LiveModels:
@@ -53,6 +78,14 @@ class Models:
     def missed(self) -> int:
         """Questions that had no recorded reply."""
         return self._recorded.missed
+
+    async def open(self) -> None:
+        """Load what the providers need before the first question, which would pay for it in time.
+
+        Nothing where nobody asks.
+        """
+        if self._gladiators and self._asks:
+            await self.providers().open()
 
     def seat(self, gladiators: Iterable[Gladiator]) -> None:
         """Name those that will ask."""
@@ -72,7 +105,10 @@ def live_models(url: str, gladiators: Mapping[str, Gladiator]) -> LiveModels:
     """The real providers, knowing what has been spent today by all seasons of the database."""
     clock = SystemClock()
     return LiveModels(
-        gladiators, clock=clock, spent_units=spent_today_units(url, gladiators, clock.now_ns())
+        gladiators,
+        clock=clock,
+        spent_units=spent_today_units(url, gladiators, clock.now_ns()),
+        find_secret=secret,
     )
 
 

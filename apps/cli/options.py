@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -32,6 +33,19 @@ Db = Annotated[
 Json = Annotated[
     bool, typer.Option("--json", help="A list of JSON objects instead of a table, nothing else.")
 ]
+
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+def season_name(given: str, option: str) -> str:
+    """A name that a new season may have. Raises ConfigError."""
+    if not _NAME.fullmatch(given):
+        raise ConfigError(
+            f"{option} {given!r}: a name has up to 64 letters, digits, '.', '_' or '-'"
+            " and begins with a letter or digit"
+        )
+    return given
 
 
 def database_url(given: str | None) -> str:

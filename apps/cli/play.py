@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import shlex
 import shutil
 import signal
@@ -19,16 +18,16 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from apps.cli.failures import INTERRUPTED, complain, plain, warn
+from apps.cli.failures import INTERRUPTED, STORAGE, complain, warn
 from apps.cli.followers import Followers, Logger, following, logged
 from apps.cli.live import Lines, Screen, Silence, View
 from apps.cli.models import Models, recording_of
-from apps.cli.options import database_url
+from apps.cli.options import database_url, season_name
 from apps.cli.season import Request, Season, build_season, request_of
-from apps.cli.standings import COLUMNS, remarks, standing_rows
-from apps.cli.tables import make_console, print_json, print_tables
+from apps.cli.standings import show_standings, standing_rows
+from apps.cli.tables import make_console
 from hydra.clock import monotonic_ns
-from hydra.errors import ConfigError
+from hydra.errors import JournalFault, StorageError
 from hydra.mother.mother import Mother
 from hydra.settings import Settings, load_settings
 from hydra.storage import queries
@@ -38,7 +37,6 @@ from hydra.storage.store import next_season_name, open_season
 from hydra.tournament.ranking import Standing
 from hydra.tournament.season import SeasonRow
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 WATCHED_COMMIT_MS = 20  # of a short season, so that it is seen to run
 SHORT_CYCLES = 20_000
 _PATHS = ("bars", "instruments", "profiles", "gladiators")
@@ -62,11 +60,8 @@ def play(asked: Playing) -> None:
     """Play, show, report. Raises HydraError; typer.Exit when it was interrupted."""
     settings = load_settings()
     url = database_url(asked.db)
-    if asked.season is not None and not _NAME.fullmatch(asked.season):
-        raise ConfigError(
-            f"--season {asked.season!r}: a name has up to 64 letters, digits, '.', '_' or '-'"
-            " and begins with a letter or digit"
-        )
+    if asked.season is not None:
+        season_name(asked.season, "--season")
     stored = _stored_season(url, asked) if asked.resume else None
     if stored is not None and stored.state == "finished":
         print(f"season {stored.season.name} is finished; nothing is left to play", file=sys.stderr)
@@ -109,10 +104,9 @@ def _play(
     except KeyboardInterrupt:
         if log is not None:
             log.warning("season interrupted", season=season.row.name)
-        again = " ".join(["replay", "--resume", "--season", season.row.name, *_db_words(asked)])
         complain(
             f"interrupted; season {season.row.name} keeps what is committed",
-            hint=f"go on with: {called_as()} {again}",
+            hint=_way_on(asked, season.row.name),
         )
         raise typer.Exit(INTERRUPTED) from None
     _show_end(asked, settings, url, season.row.name, elapsed_s=(monotonic_ns() - started_ns) / 1e9)
@@ -226,12 +220,24 @@ def _run(
         )
         if shown:
             view = _view(console, season, mother.places)
-        with view:
-            asyncio.run(_played(mother, season, models))
+        try:
+            with view:
+                asyncio.run(_played(mother, season, models))
+        except JournalFault:
+            raise  # it would end there again
+        except StorageError as error:
+            complain(str(error), hint=_way_on(asked, season.row.name))
+            raise typer.Exit(STORAGE) from error
+
+
+def _way_on(asked: Playing, name: str) -> str:
+    again = shlex.join(["replay", "--resume", "--season", name, *_db_words(asked)])
+    return f"go on with: {called_as()} {again}"
 
 
 async def _played(mother: Mother, season: Season, models: Models) -> None:
     try:
+        await models.open()
         await mother.run(season.feed.chunks())
     finally:
         await models.aclose()
@@ -276,17 +282,13 @@ def _show_end(
         rows = standing_rows(connection, name)
         summary = queries.season(connection, name)
         path = write_report(connection, name, default_path(settings, name))
-    if asked.as_json:
-        print_json([{column.name: row.get(column.name) for column in COLUMNS} for row in rows])
-    elif not asked.quiet:
-        console = make_console()
-        title = f"{name}: {summary.season.profile}, {summary.cycle:,} cycles"
-        if elapsed_s is not None:
-            title += f" in {elapsed_s:.1f} s"
-        print_tables(console, rows, COLUMNS, title)
-        for remark in remarks(rows):
-            console.print(Text(plain(remark), style="yellow"))
-        _print_ways_on(console, asked, url, name, path, summary.digest, rows)
+    title = f"{name}: {summary.season.profile}, {summary.cycle:,} cycles"
+    if elapsed_s is not None:
+        title += f" in {elapsed_s:.1f} s"
+    if asked.as_json or not asked.quiet:
+        show_standings(rows, as_json=asked.as_json, title=title)
+    if not asked.as_json and not asked.quiet:
+        _print_ways_on(make_console(), asked, url, name, path, summary.digest, rows)
 
 
 def _print_ways_on(

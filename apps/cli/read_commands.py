@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from apps.cli import standings as lines
 from apps.cli.decision_text import KINDS, summary_of
+from apps.cli.gladiator_lines import shown_params
 from apps.cli.options import Db, Engine, Json, Limit, Season, database_url, instant_ns
 from apps.cli.tables import (
     Column,
@@ -47,16 +49,14 @@ def standings(season: Season = None, db: Db = None, as_json: Json = False) -> No
     with reading(database_url(db)) as connection:
         summary = queries.season(connection, season)
         rows = lines.standing_rows(connection, season)
-    show_rows(
+    if not rows and not as_json:
+        print("no scores yet: they come with the first guardian's day that ends", file=sys.stderr)
+        return
+    lines.show_standings(
         rows,
-        lines.COLUMNS,
         as_json=as_json,
         title=f"{summary.season.name}: {summary.season.profile}, {summary.state}",
-        empty="no scores yet: they come with the first guardian's day that ends",
     )
-    if not as_json and rows:
-        for remark in lines.remarks(rows):
-            print(remark)
 
 
 TRADES = (
@@ -82,6 +82,8 @@ TRADES = (
     Column("exit_reason"),
     Column("closed_at", minute, 0),
     Column("confidence", ratio, 0),
+    Column("target_first", ratio, 0),
+    Column("tag", part=2),
     Column("thesis", part=0),
 )
 
@@ -141,6 +143,8 @@ def trade_row(row: TicketRow) -> dict[str, object]:
         "exit_reason": row.exit_reason,
         "closed_at": _time(row.closed_ns),
         "confidence": row.confidence,
+        "target_first": row.target_first,
+        "tag": row.tag,
         "thesis": row.thesis,
     }
 
@@ -321,7 +325,7 @@ def engines(
                     "engine": row.engine,
                     "state": row.state,
                     "title": row.title,
-                    "params": row.params if as_json else _params(row.params),
+                    "params": row.params if as_json else _params(shown_params(row)),
                     "reference": row.is_reference,
                     "since": _time(row.since_ns),
                     "reason": row.reason,
@@ -349,7 +353,7 @@ def _registered() -> list[dict[str, object]]:
     return rows
 
 
-def _params(params: dict[str, object]) -> str:
+def _params(params: Mapping[str, object]) -> str:
     return ", ".join(f"{name}={value}" for name, value in params.items())
 
 

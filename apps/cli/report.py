@@ -6,34 +6,33 @@ import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jinja2 import Environment, FunctionLoader, StrictUndefined
 from sqlalchemy import Connection
 
 from apps.cli import tables
 from apps.cli.curves import Curve, chart, drawdowns
 from apps.cli.failures import plain
+from apps.cli.gladiator_lines import is_gladiator, shown_params
+from apps.cli.page import clip, environment
 from apps.cli.read_commands import trade_row
+from apps.cli.remarks import remarks
+from apps.cli.report_guardian import day_map, day_rows, latch_line, place
+from apps.cli.report_models import MOST_SAID, models_section
 from apps.cli.standings import HOUSE, standing_rows
-from hydra.clock import iso, to_datetime
+from hydra.clock import to_datetime
 from hydra.errors import ConfigError
 from hydra.market.instruments import UNITS_PER_USD
 from hydra.storage import queries
 from hydra.storage.verify import Verdict, verify_season
-from hydra.tournament.season import EquityRow, GuardianDayRow, LatchRow, TicketRow
+from hydra.tournament.season import EngineRow, EquityRow, GuardianDayRow, TicketRow
 
 if TYPE_CHECKING:
     from hydra.settings import Settings
 
 LAST_TRADES = 500
-LAST_DAYS = 370  # columns of the guardian's map
-MOST_DAY_ROWS = 600  # of its table; days with a breach always stay
 COLOURS = 8  # in the style sheet
-_MAP_WIDTH, _MAP_LEFT, _LARGEST_CELL, _MONTH_WIDTH = 1120, 190, 20, 52  # of the map, in its units
 
 Row = Mapping[str, object]
 
@@ -63,46 +62,7 @@ def write_report(connection: Connection, season: str, path: Path) -> Path:
 
 def render(connection: Connection, season: str | None = None) -> str:
     """The page as text. Raises ConfigError when there is no such season."""
-    return _environment().get_template("report.html").render(_gather(connection, season))
-
-
-def _environment() -> Environment:
-    folder = resources.files("apps.cli").joinpath("templates")
-    environment = Environment(
-        loader=FunctionLoader(lambda name: folder.joinpath(name).read_text("utf-8")),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    for show in (
-        tables.money,
-        tables.gain,
-        tables.share,
-        tables.change,
-        tables.percent,
-        tables.ratio,
-        tables.whole,
-        tables.minute,
-    ):
-        environment.filters[show.__name__] = _or_nothing(show)
-    environment.filters["sign"] = _sign
-    return environment
-
-
-def _or_nothing(show: object) -> object:
-    def shown(value: object) -> str:
-        assert callable(show)
-        return tables.NOTHING if value is None or value == "" else str(show(value))
-
-    return shown
-
-
-def _sign(value: object) -> str:
-    """A class for gains and losses."""
-    if not isinstance(value, int | float) or value == 0:
-        return ""
-    return "up" if value > 0 else "down"
+    return environment().get_template("report.html").render(_gather(connection, season))
 
 
 def _gather(connection: Connection, season: str | None) -> dict[str, object]:
@@ -125,7 +85,8 @@ def _gather(connection: Connection, season: str | None) -> dict[str, object]:
             ]
         )
     )
-    competitors = [str(row["engine"]) for row in rows if row["rank"] is not None]
+    competitors = [str(row["engine"]) for row in rows if _competes(row)]
+    looks = _looks(order, competitors)
     charts = _charts(points, order, opening, _level_floor(days, opening))
     return {
         "name": name,
@@ -136,7 +97,8 @@ def _gather(connection: Connection, season: str | None) -> dict[str, object]:
         "says": _says(rows),
         "rows": rows,
         "forest": _forest(rows, opening),
-        "looks": _looks(order, competitors),
+        "remarks": remarks(rows),
+        "looks": looks,
         "charts": charts,
         "curves": _pointer_data(charts),
         "opening": opening,
@@ -144,17 +106,21 @@ def _gather(connection: Connection, season: str | None) -> dict[str, object]:
         "trade_count": len(tickets),
         "costs": _costs(tickets, order),
         "refusals": _refusals(queries.refusals_by_rule(connection, name), order),
-        "day_map": _day_map(days, order),
-        "day_rows": _day_rows(days),
+        "day_map": day_map(days, order),
+        "day_rows": day_rows(days),
         "day_count": len(days),
-        "latches": [_latch(latch) for latch in latches],
-        "engines": sorted(engines, key=lambda row: _place(row.engine, order)),
+        "latches": [latch_line(latch) for latch in latches],
+        "models": models_section(
+            connection, name, rows=rows, engines=engines, tickets=tickets, looks=looks
+        ),
+        "engines": _engines(sorted(engines, key=lambda row: place(row.engine, order))),
         "inputs": summary.season.inputs,
     }
 
 
-def _place(engine: str, order: Sequence[str]) -> int:
-    return order.index(engine) if engine in order else len(order)
+def _competes(row: Row) -> bool:
+    """Whether its curve has a colour of its own, which references and the house do without."""
+    return row["net_pnl_usd"] is not None and row["state"] not in ("reference", "house")
 
 
 def _facts(
@@ -283,7 +249,9 @@ def _of(usd: object, opening: float) -> float | None:
 
 def _looks(order: Sequence[str], competitors: Sequence[str]) -> dict[str, str]:
     """The style class of each engine's curve."""
-    looks = {engine: f"k{i % COLOURS}" for i, engine in enumerate(competitors)}
+    looks = {
+        engine: f"k{i % COLOURS}{' again' * (i >= COLOURS)}" for i, engine in enumerate(competitors)
+    }
     references = [engine for engine in order if engine not in looks and engine != HOUSE]
     looks |= {engine: f"ref{i % 2}" for i, engine in enumerate(references)}
     return looks | {HOUSE: "house"}
@@ -299,7 +267,7 @@ def _charts(
     for point in points:
         by_engine.setdefault(point.engine, []).append(point)
     equity, falls = [], []
-    for engine in sorted(by_engine, key=lambda name: _place(name, order), reverse=True):
+    for engine in sorted(by_engine, key=lambda name: place(name, order), reverse=True):
         at_ns = [point.at_ns for point in by_engine[engine]]
         values = [point.equity_units / UNITS_PER_USD for point in by_engine[engine]]
         equity.append(Curve(engine, at_ns, values))
@@ -360,12 +328,12 @@ def _costs(tickets: Iterable[TicketRow], order: Sequence[str]) -> list[dict[str,
             "total": sum(kinds) / UNITS_PER_USD,
             "widths": [round(100 * max(0, kind) / largest, 2) for kind in kinds],
         }
-        for engine, kinds in sorted(totals.items(), key=lambda item: _place(item[0], order))
+        for engine, kinds in sorted(totals.items(), key=lambda item: place(item[0], order))
     ]
 
 
 def _refusals(counts: Sequence[queries.RefusalCount], order: Sequence[str]) -> dict[str, object]:
-    engines = sorted({one.engine for one in counts}, key=lambda name: _place(name, order))
+    engines = sorted({one.engine for one in counts}, key=lambda name: place(name, order))
     by_rule: dict[str, dict[str, int]] = {}
     for one in counts:
         by_rule.setdefault(one.rule, {})[one.engine] = one.count
@@ -387,105 +355,23 @@ def _refusals(counts: Sequence[queries.RefusalCount], order: Sequence[str]) -> d
     }
 
 
-# The guardian
-
-
-@dataclass(frozen=True, slots=True)
-class _Cell:
-    """A day of the map: how much of its room was used, in tenths; 10 and a rule: breached."""
-
-    column: int
-    tenths: int
-    breach: str
-    title: str
-
-
-def _day_map(days: Sequence[GuardianDayRow], order: Sequence[str]) -> dict[str, object]:
-    labels = sorted({day.day for day in days})[-LAST_DAYS:]
-    column = {label: i for i, label in enumerate(labels)}
-    cell = min(_LARGEST_CELL, (_MAP_WIDTH - _MAP_LEFT) / max(1, len(labels)))
-    lines: dict[str, list[_Cell]] = {}
-    for day in days:
-        has_limits = day.daily_floor_units is not None or day.total_floor_units is not None
-        if day.day in column and (has_limits or day.breach):
-            lines.setdefault(day.engine, []).append(_cell(day, column[day.day]))
-    months: list[tuple[float, str]] = []
-    for i, label in enumerate(labels):
-        if i == 0 or label[:7] != labels[i - 1][:7]:
-            x = round(_MAP_LEFT + i * cell, 1)
-            if months and x - months[-1][0] < _MONTH_WIDTH:
-                months.pop()  # a first month of a few days leaves its place to the next
-            months.append((x, _month(label)))
-    return {
-        "left": _MAP_LEFT,
-        "cell": cell,
-        "months": months,
-        "lines": sorted(lines.items(), key=lambda item: _place(item[0], order)),
-    }
-
-
-def _month(day: str) -> str:
-    """2024-01-31 as Jan 24."""
-    names = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
-    return f"{names[int(day[5:7]) - 1]} {day[2:4]}"
-
-
-def _cell(day: GuardianDayRow, column: int) -> _Cell:
-    used = _room_used(day)
-    worst = tables.money(day.worst_equity_units / UNITS_PER_USD)
-    said = f"{day.engine} {day.day}: worst {worst}"
-    if used is not None:
-        said += f", {used:.0%} of the day's room used"
-    if day.breach:
-        said += f", breach: {day.breach}"
-    tenths = 0 if used is None else min(10, max(0, round(10 * used)))
-    return _Cell(column, tenths, day.breach, plain(said))
-
-
-def _room_used(day: GuardianDayRow) -> float | None:
-    """How far the worst equity came from the day's first balance to its nearer floor."""
-    floors = [
-        floor for floor in (day.daily_floor_units, day.total_floor_units) if floor is not None
-    ]
-    if not floors or day.start_balance_units <= max(floors):
-        return None
-    room = day.start_balance_units - max(floors)
-    return max(0, day.start_balance_units - day.worst_equity_units) / room
-
-
-def _day_rows(days: Sequence[GuardianDayRow]) -> list[dict[str, object]]:
-    newest = sorted(days, key=lambda day: (day.day, day.engine), reverse=True)
-    kept = [day for i, day in enumerate(newest) if i < MOST_DAY_ROWS or day.breach]
-    return [
-        {
-            "day": day.day,
-            "engine": day.engine,
-            "start": day.start_balance_units / UNITS_PER_USD,
-            "worst": day.worst_equity_units / UNITS_PER_USD,
-            "daily": None
-            if day.daily_floor_units is None
-            else day.daily_floor_units / UNITS_PER_USD,
-            "total": None
-            if day.total_floor_units is None
-            else day.total_floor_units / UNITS_PER_USD,
-            "end": day.end_balance_units / UNITS_PER_USD,
-            "used": _room_used(day),
-            "opened": day.opened,
-            "refused": day.refused,
-            "resized": day.resized,
-            "breach": day.breach,
-        }
-        for day in kept
-    ]
-
-
-def _latch(latch: LatchRow) -> dict[str, object]:
-    return {
-        "at": iso(latch.at_ns),
-        "engine": latch.engine,
-        "rule": latch.rule,
-        "until": "the end of the season" if latch.until_ns is None else iso(latch.until_ns),
-        "limit": latch.limit_units / UNITS_PER_USD,
-        "figure": latch.figure_units / UNITS_PER_USD,
-        "text": latch.text,
-    }
+def _engines(engines: Iterable[EngineRow]) -> list[dict[str, object]]:
+    """What they were set to; of gladiators what was set, and of replicas once."""
+    told: dict[str, str] = {}
+    lines: list[dict[str, object]] = []
+    for row in engines:
+        said = ", ".join(f"{name} {value}" for name, value in shown_params(row).items())
+        first = told.setdefault(f"{row.params.get('name')}: {said}", row.engine)
+        if first != row.engine and is_gladiator(row):
+            said = f"as {first}"
+        is_plain = row.is_reference and row.state == "playing"
+        lines.append(
+            {
+                "engine": row.engine,
+                "title": clip(row.title, MOST_SAID),
+                "params": clip(said, 2 * MOST_SAID),
+                "state": "reference" if is_plain else row.state,
+                "reason": clip(row.reason, MOST_SAID),
+            }
+        )
+    return lines

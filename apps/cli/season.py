@@ -113,6 +113,78 @@ class Season:
     warnings: tuple[str, ...] = field(default=())
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entered:
+    """Who was named for a season: engines by their specs, and gladiators."""
+
+    names: tuple[str, ...]  # as they were named
+    specs: tuple[str, ...]  # of rule engines
+    gladiators: tuple[Entry, ...]
+
+    @property
+    def playing(self) -> tuple[Gladiator, ...]:
+        """The gladiators that are not on the bench."""
+        return tuple(entry.settings for entry in self.gladiators if not entry.benched)
+
+    def wanted(self, tables: Sequence[BarTable]) -> list[int | None]:
+        """The lengths of bars in ns that they read, None: the finest there are."""
+        sees = resolutions(self.gladiators, tables)
+        return [build(spec, ()).resolution_ns for spec in self.specs] + [
+            length for lengths in sees.values() for length in lengths
+        ]
+
+    def seated(
+        self, tables: Sequence[BarTable], *, client: ModelClient, latency_ns: int
+    ) -> tuple[tuple[Contestant, ...], tuple[EngineRow, ...]]:
+        """The contestants, and the rows of those on the bench. `tables`: the finest of each
+        symbol. Raises ConfigError where nobody can play."""
+        symbols = sorted({table.symbol for table in tables})
+        ruled = tuple(
+            Contestant(
+                name=one.name,
+                engine=one.engine,
+                title=one.title,
+                params=one.params,
+                is_reference=one.is_reference,
+                latency_ns=latency_ns,
+                resolution_ns=one.resolution_ns,
+            )
+            for one in (build(spec, symbols) for spec in self.specs)
+        )
+        sees = resolutions(self.gladiators, tables)
+        asking, absent = seated(self.gladiators, client=client, sees=sees, latency_ns=latency_ns)
+        if not ruled and not asking:
+            raise ConfigError(
+                "nobody can play: "
+                + "; ".join(f"{row.engine} is on the bench ({row.reason})" for row in absent)
+            )
+        return ruled + asking, absent
+
+
+def who_enters(
+    request: Request, before: SeasonRow | None, default: Sequence[str] = tuple(ENGINES)
+) -> Entered:
+    """Who plays, as the request says, else `default` and the gladiators there are.
+
+    Raises ConfigError on names that nobody has, or twice.
+    """
+    models = one_of(request.models, MODELS, "--models")
+    roster = _roster(request, before)
+    names = request.engines
+    if names is None:
+        names = (*default, *default_names(roster))
+    _checked_engines(names)
+    return Entered(
+        names=names,
+        specs=tuple(spec for spec in names if spec not in roster),
+        gladiators=entries_of(
+            [roster[name] for name in names if name in roster],
+            models=models,
+            benched=None if before is None else _benched(before),
+        ),
+    )
+
+
 def build_season(
     name: str,
     asked: Request,
@@ -131,26 +203,16 @@ def build_season(
     end_ns = instant_ns(request.end, "--to")
     if start_ns is not None and end_ns is not None and start_ns >= end_ns:
         raise ConfigError(f"--from {request.start} is not before --to {request.end}")
-    seed = _seed(request.seed)
-    mode = _one_of(request.mode, MODES, "--mode")
+    seed = checked_seed(request.seed)
+    mode = one_of(request.mode, MODES, "--mode")
     costs = costs_named(str(request.costs))
-    initial_units = _cash_units(str(request.cash))
-    latency_ms = _latency(request.latency_ms)
+    initial_units = cash_units(str(request.cash))
+    latency_ms = checked_latency_ms(request.latency_ms)
     among = PROFILES if request.profiles is None else load_profiles(Path(request.profiles))
     rules = profile(str(request.profile), among)
     catalogue = Catalogue.load(None if request.instruments is None else Path(request.instruments))
-    models = _one_of(request.models, MODELS, "--models")
-    roster = _roster(request, before)
-    entered = request.engines
-    if entered is None:
-        entered = (*ENGINES, *default_names(roster))
-    request = replace(request, engines=tuple(_checked_engines(entered)))
-    specs = tuple(spec for spec in entered if spec not in roster)
-    entries = entries_of(
-        [roster[spec] for spec in entered if spec in roster],
-        models=models,
-        benched=None if before is None else _benched(before),
-    )
+    entered = who_enters(request, before)
+    request = replace(request, engines=entered.names)
     loaded = load_bars(
         [Path(path) for path in _checked_files(request.bars)],
         catalogue=catalogue,
@@ -159,32 +221,10 @@ def build_season(
         start_ns=start_ns,
         end_ns=end_ns,
     )
-    sees = resolutions(entries, loaded.tables)
-    wanted = [build(spec, ()).resolution_ns for spec in specs]
-    wanted += [length for lengths in sees.values() for length in lengths]
-    tables = with_timeframes(loaded.tables, wanted)
+    tables = with_timeframes(loaded.tables, entered.wanted(loaded.tables))
     streams = streams_of(tables)
     feed = ReplayFeed(streams, tables)
-    symbols = [stream.symbol for stream in streams if stream.execution]
-    ruled = tuple(
-        Contestant(
-            name=one.name,
-            engine=one.engine,
-            title=one.title,
-            params=one.params,
-            is_reference=one.is_reference,
-            latency_ns=latency_ms * MS,
-            resolution_ns=one.resolution_ns,
-        )
-        for one in (build(spec, symbols) for spec in specs)
-    )
-    gladiators, absent = seated(entries, client=client, sees=sees, latency_ns=latency_ms * MS)
-    contestants = ruled + gladiators
-    if not contestants:
-        raise ConfigError(
-            "nobody can play: "
-            + "; ".join(f"{row.engine} is on the bench ({row.reason})" for row in absent)
-        )
+    contestants, absent = entered.seated(loaded.tables, client=client, latency_ns=latency_ms * MS)
     finest_ns = min(stream.resolution_ns for stream in streams)
     plan = SeasonPlan(
         mode=mode,
@@ -200,12 +240,12 @@ def build_season(
     )
     lengths = {(table.symbol, table.resolution_ns): len(table) for table in tables}
     return Season(
-        row=_season_row(name, plan, request, loaded, streams, entries),
+        row=_season_row(name, plan, request, loaded, streams, entered.gladiators),
         plan=plan,
         contestants=contestants,
         absent=absent,
-        gladiators=tuple(entry.settings for entry in entries if not entry.benched),
-        models=models,
+        gladiators=entered.playing,
+        models=str(request.models),
         streams=streams,
         feed=feed,
         loaded=loaded,
@@ -345,19 +385,22 @@ def _checked_files(paths: Sequence[str] | None) -> Sequence[str]:
     return paths
 
 
-def _seed(seed: int | None) -> int:
+def checked_seed(seed: int | None) -> int:
+    """Raises ConfigError unless the seed is one."""
     if seed is None or not 0 <= seed < 2**63:
         raise ConfigError(f"--seed {seed} must be a whole number from 0 to 2^63 - 1")
     return seed
 
 
-def _latency(latency_ms: int | None) -> int:
+def checked_latency_ms(latency_ms: int | None) -> int:
+    """Raises ConfigError unless it is a latency."""
     if latency_ms is None or not 0 <= latency_ms <= 86_400_000:
         raise ConfigError(f"--latency-ms {latency_ms} must lie between 0 and 86400000 (a day)")
     return latency_ms
 
 
-def _cash_units(text: str) -> int:
+def cash_units(text: str) -> int:
+    """An amount of USD as money units. Raises ConfigError."""
     try:
         units = Decimal(text) * UNITS_PER_USD
         if units == units.to_integral_value() and 0 < units <= MOST_CASH_USD * UNITS_PER_USD:
@@ -367,7 +410,8 @@ def _cash_units(text: str) -> int:
     raise ConfigError(f"--cash {text} must be an amount of USD above 0 and up to {MOST_CASH_USD:,}")
 
 
-def _one_of(value: str | None, known: Sequence[str], option: str) -> str:
+def one_of(value: str | None, known: Sequence[str], option: str) -> str:
+    """The value. Raises ConfigError, naming those there are, unless it is known."""
     if value not in known:
         raise ConfigError(f"{option} {value!r} is none of: {', '.join(known)}")
     return cast(str, value)

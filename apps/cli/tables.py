@@ -159,7 +159,8 @@ def tables_of(
     shown = [
         column
         for column in columns
-        if column.part == 1 or (column.part == 2 and any(row.get(column.name) for row in rows))
+        if column.part == 1
+        or (column.part == 2 and any(row.get(column.name) not in (None, "") for row in rows))
     ]
     keys = [column for column in shown if column.is_key]
     groups: list[list[Column]] = [[]]

@@ -6,6 +6,7 @@ they are aware `datetime` in UTC.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
@@ -42,6 +43,24 @@ class ManualClock:
         if now_ns < self._now_ns:
             raise ValueError(f"clock would go back from {self._now_ns} to {now_ns}")
         self._now_ns = now_ns
+
+
+class Timer(Protocol):
+    """Lets time pass, on a clock that only goes forward: for pauses, never for records."""
+
+    def now_ns(self) -> int: ...
+
+    async def sleep(self, seconds: float) -> None: ...
+
+
+class SystemTimer:
+    """The machine's own passing of time."""
+
+    def now_ns(self) -> int:
+        return monotonic_ns()
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
 
 
 def to_datetime(at_ns: int) -> datetime:

@@ -5,6 +5,8 @@ HydraError
 │   └── DataFault    a price file is faulty: file, row and reason
 ├── EngineError      one engine failed: bench it, the rest play on
 ├── OrderRejected    a broker refused an order: record it
+├── VenueDown        a venue cannot be reached, fell silent or has no time for us: try again
+├── VenueFault       a venue answered what cannot be used: stop, say what it was
 ├── StorageError     the database cannot be used as it is: stop, nothing is lost
 │   └── JournalFault the journal is torn or altered: name the place, never guess
 """
@@ -30,6 +32,14 @@ class EngineError(HydraError):
 
 class OrderRejected(HydraError):
     """A broker refused an order. The refusal is recorded; nothing was filled."""
+
+
+class VenueDown(HydraError):
+    """A venue cannot be reached, hung up, fell silent or asks for patience. Try again later."""
+
+
+class VenueFault(HydraError):
+    """A venue refused, or answered what cannot be used. Trying again will not help."""
 
 
 class StorageError(HydraError):

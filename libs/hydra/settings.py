@@ -1,4 +1,7 @@
-"""Settings from the environment and from `.env` in the project's folder, over which it wins."""
+"""Settings from the environment and from `.env` in the project's folder, over which it wins.
+
+HYDRA_ENV_FILE, which only the environment holds, names another file to read in `.env`'s place.
+"""
 
 from __future__ import annotations
 
@@ -25,6 +28,7 @@ from hydra.errors import ConfigError
 from hydra.variables import BY_NAME, SETTINGS
 
 ENVIRONMENT, DOTENV = "environment", ".env"
+ENV_FILE = "HYDRA_ENV_FILE"
 HIDDEN = "***"  # stands in the place of a secret
 
 
@@ -37,8 +41,18 @@ def project_root() -> Path:
     return root if (root / "pyproject.toml").is_file() else Path.home() / ".hydra"
 
 
+def env_file() -> Path:
+    """`.env` in the project's folder, or the file that HYDRA_ENV_FILE names."""
+    named = os.environ.get(ENV_FILE, "").strip()
+    return Path(named).expanduser() if named else project_root() / ".env"
+
+
 def _setting(name: str, **default: Any) -> Any:
-    """A field of `Settings` that is the variable `name` of the table. Raises KeyError."""
+    """A field of `Settings` that is the variable `name` of the table. Raises KeyError.
+
+    Where no default is given, that of the table holds.
+    """
+    default = default or {"default": BY_NAME[name].default}
     return Field(validation_alias=name, description=BY_NAME[name].about, **default)
 
 
@@ -53,6 +67,7 @@ class Settings(BaseModel):
 
     home: Path = _setting("HYDRA_HOME", default_factory=project_root)
     db_url: str = _setting("HYDRA_DB_URL", default="")
+    vault: Path | None = _setting("HYDRA_VAULT", default=None)
     kill_switch: bool = _setting("KILL_SWITCH", default=False)
     gladiators: Path | None = _setting("HYDRA_GLADIATORS", default=None)
     audit: Path | None = _setting("HYDRA_AUDIT", default=None)
@@ -63,8 +78,14 @@ class Settings(BaseModel):
         "LOG_FORMAT", default="json"
     )
     log_file: Path | None = _setting("LOG_FILE", default=None)
+    coinbase_rest_url: str = _setting("COINBASE_REST_URL")
+    binance_rest_url: str = _setting("BINANCE_REST_URL")
+    bybit_rest_url: str = _setting("BYBIT_REST_URL")
+    coinbase_ws_url: str = _setting("COINBASE_WS_URL")
+    binance_ws_url: str = _setting("BINANCE_WS_URL")
+    bybit_ws_url: str = _setting("BYBIT_WS_URL")
 
-    @field_validator("home", "gladiators", "audit", "log_file")
+    @field_validator("home", "vault", "gladiators", "audit", "log_file")
     @classmethod
     def _without_tilde(cls, path: Path | None) -> Path | None:
         try:
@@ -82,6 +103,11 @@ class Settings(BaseModel):
     def audit_file(self) -> Path:
         """Where the audit trail is: HYDRA_AUDIT, else `<home>/data/hydra/trade_audit_log.jsonl`."""
         return (self.audit or self._data_folder / "trade_audit_log.jsonl").absolute()
+
+    @property
+    def vault_file(self) -> Path:
+        """Where the vault is. Links on the way to its folder are followed, the file's never."""
+        return (self.vault or self._data_folder / "vault.json").absolute()
 
     @property
     def _data_folder(self) -> Path:
@@ -105,7 +131,7 @@ def sources() -> Sources:
 
     Raises ConfigError where `.env` cannot be read.
     """
-    path = project_root() / ".env"
+    path = env_file()
     try:
         return (ENVIRONMENT, os.environ), (DOTENV, dotenv_values(path, encoding="utf-8"))
     except OSError as error:

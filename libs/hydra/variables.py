@@ -18,6 +18,7 @@ class Kind(StrEnum):
     SWITCH = "switch"  # true or false
     CHOICE = "choice"  # one of `choices`, in any case
     URL = "url"  # http:// or https://
+    SOCKET = "socket"  # ws:// or wss://
     PORT = "port"  # 1 to 65535
     SECRET = "secret"  # noqa: S105  # the name of the kind; its values are never shown
 
@@ -35,7 +36,8 @@ class Setting:
     is_field: bool = False  # of `hydra.settings.Settings`; else read by name when it is needed
 
 
-BASICS, LOGS, MODELS, COMPOSE = "Basics", "Logs", "Language models", "docker compose"
+BASICS, LOGS, MARKETS = "Basics", "Logs", "Markets"
+MODELS, VAULT, COMPOSE = "Language models", "Vault", "docker compose"
 LOG_LEVELS = ("debug", "info", "warning", "error")
 LOG_FORMATS = ("json", "console")
 
@@ -49,7 +51,16 @@ def _address(name: str, of: str, default: str, *, more: str = "") -> Setting:
     return Setting(name=name, group=MODELS, kind=Kind.URL, about=about, default=default)
 
 
+def _venue(name: str, kind: Kind, about: str, default: str) -> Setting:
+    return Setting(name=name, group=MARKETS, kind=kind, about=about, default=default, is_field=True)
+
+
 SETTINGS: tuple[Setting, ...] = (
+    Setting(
+        name="HYDRA_ENV_FILE", group=BASICS, kind=Kind.PATH,
+        about="The file that is read for .env; only the environment can name it.",
+        default="(.env in the project's folder)",
+    ),
     Setting(
         name="HYDRA_HOME", group=BASICS, kind=Kind.PATH, is_field=True,
         about="The folder under which data/hydra lies.",
@@ -59,6 +70,11 @@ SETTINGS: tuple[Setting, ...] = (
         name="HYDRA_DB_URL", group=BASICS, kind=Kind.DATABASE, is_field=True,
         about="The database: sqlite:////path/file or postgresql://user:password@host/name.",
         default="(SQLite, data/hydra/hydra.db of HYDRA_HOME)",
+    ),
+    Setting(
+        name="HYDRA_VAULT", group=BASICS, kind=Kind.PATH, is_field=True,
+        about="The vault, a file of encrypted secrets.",
+        default="(data/hydra/vault.json of HYDRA_HOME)",
     ),
     Setting(
         name="KILL_SWITCH", group=BASICS, kind=Kind.SWITCH, is_field=True,
@@ -88,6 +104,30 @@ SETTINGS: tuple[Setting, ...] = (
         name="LOG_FILE", group=LOGS, kind=Kind.PATH, is_field=True,
         about="Where seasons log to; hydra replay --log FILE goes before it.",
     ),
+    _venue(
+        "COINBASE_REST_URL", Kind.URL, "Where Coinbase is asked for candles.",
+        "https://api.coinbase.com",
+    ),
+    _venue(
+        "BINANCE_REST_URL", Kind.URL,
+        "Where Binance is asked for candles: its address for market data alone.",
+        "https://data-api.binance.vision",
+    ),
+    _venue(
+        "BYBIT_REST_URL", Kind.URL, "Where Bybit is asked for candles.", "https://api.bybit.com",
+    ),
+    _venue(
+        "COINBASE_WS_URL", Kind.SOCKET, "Where Coinbase tells books and trades.",
+        "wss://advanced-trade-ws.coinbase.com",
+    ),
+    _venue(
+        "BINANCE_WS_URL", Kind.SOCKET, "Where Binance tells changes of books, and trades.",
+        "wss://stream.binance.com:9443/stream",
+    ),
+    _venue(
+        "BYBIT_WS_URL", Kind.SOCKET, "Where Bybit tells books and trades.",
+        "wss://stream.bybit.com/v5/public/spot",
+    ),
     _key("DEEPSEEK_API_KEY", "DeepSeek"),
     _key("ANTHROPIC_API_KEY", "Anthropic"),
     _key("XAI_API_KEY", "xAI"),
@@ -103,6 +143,14 @@ SETTINGS: tuple[Setting, ...] = (
     _address(
         "OLLAMA_BASE_URL", "Ollama", "http://localhost:11434/v1",
         more=" Its gladiator plays where this is set.",
+    ),
+    Setting(
+        name="TRADING_VAULT_PASSWORD", group=VAULT, kind=Kind.SECRET,
+        about="The master password of the vault; better in a file that NAME_FILE names.",
+    ),
+    Setting(
+        name="TRADING_VAULT_NEW_PASSWORD", group=VAULT, kind=Kind.SECRET,
+        about="The password to come, for hydra vault rotate.",
     ),
     Setting(
         name="HYDRA_DB_PORT", group=COMPOSE, kind=Kind.PORT, default="5432",

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from benchmarks import report
+from benchmarks import models, report
 from benchmarks.measure import Measurement, Task, from_json, measure
 from benchmarks.suite import HYDRA, SLEEPING, Plan, Results, run
 from benchmarks.workload import Workload, candles
@@ -78,3 +78,16 @@ def test_a_measurement_is_read_as_it_was_printed() -> None:
     found = measure(Task("backtesting_py", 1_000, 1))
 
     assert from_json(json.dumps(found.as_json())) == found
+
+
+def test_the_cost_of_a_gladiators_call_is_measured_beside_the_sdks() -> None:
+    found = models.measure(calls=25, say=lambda what: None)
+
+    assert set(found.wires) == {"deepseek", "anthropic", "xai", "google"}
+    assert found.ours.calls > 20
+    for whole, sdk in found.wires.values():
+        assert whole.calls == sdk.calls == 25
+        assert whole.p50 > found.ours_again.p50 / 2
+    assert found.crowd.calls == models.CROWD
+    assert found.memory_mb > 100
+    assert "| missed deadlines, 200 at once |" in models.markdown(found)

@@ -89,7 +89,7 @@ def test_the_example_can_be_used_as_it_is(
     # Every line that names a setting, with the sign before it taken away.
     uncommented = [line[1:] if line[:1] == "#" and line[1:2] != " " else line for line in lines]
     (tmp_path / ".env").write_text("\n".join(uncommented))
-    monkeypatch.setattr("hydra.settings.project_root", lambda: tmp_path)
+    monkeypatch.setenv("HYDRA_ENV_FILE", str(tmp_path / ".env"))
 
     assert run(["config", "--json"]) == 0
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import subprocess
+import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,12 +26,16 @@ FOUR = {"deepseek": "deepseek", "claude": "anthropic", "grok": "xai", "gemini": 
 ROSTER = """
 [gladiators.deepseek]
 calls_per_minute = 100000
+latency_s = 2
 [gladiators.claude]
 calls_per_minute = 100000
+latency_s = 2
 [gladiators.grok]
 calls_per_minute = 100000
+latency_s = 2
 [gladiators.gemini]
 calls_per_minute = 100000
+latency_s = 2
 [gladiators.mine]
 provider = "openai"
 model = "my-model"
@@ -36,6 +43,7 @@ base_url = "{openai}"
 usd_per_mtok_in = 1
 usd_per_mtok_out = 2
 calls_per_minute = 100000
+latency_s = 2
 """
 EVERYONE = "deepseek,claude,grok,gemini,mine,ema_trend,flat"
 Home = Callable[[Brain], "Arena"]
@@ -50,11 +58,14 @@ class Arena:
         self.roster = home / "gladiators.toml"
         self.roster.write_text(ROSTER.format(openai=server.url("openai")))
 
+    def words(self, season: str, *more: str, to: str = "2024-01-12") -> list[str]:
+        return [
+            "replay", "--bars", CRYPTO, "--to", to, "--season", season, "--engines", EVERYONE,
+            "--gladiators", str(self.roster), *more,
+        ]  # fmt: skip
+
     def replay(self, season: str, *more: str, to: str = "2024-01-12") -> int:
-        return run(
-            ["replay", "--bars", CRYPTO, "--to", to, "--season", season, "--engines", EVERYONE,
-             "--gladiators", str(self.roster), "--quiet", *more]
-        )  # fmt: skip
+        return run(self.words(season, "--quiet", *more, to=to))
 
     def sql(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
         with sqlite3.connect(self.home / "data" / "hydra" / "hydra.db") as connection:
@@ -62,6 +73,11 @@ class Arena:
 
     def digest(self, season: str) -> str:
         return str(self.sql("SELECT digest FROM seasons WHERE name = ?", season)[0][0])
+
+
+def child_waits() -> None:
+    """Let the other process have the machine for a moment."""
+    threading.Event().wait(0.005)
 
 
 @pytest.fixture
@@ -157,6 +173,32 @@ def test_two_seasons_against_the_same_models_have_the_same_digest(arena: Home) -
     assert there.digest("one") == there.digest("two")
     assert there.replay("other", "--seed", "2") == 0
     assert there.digest("other") != there.digest("one")
+
+
+def test_a_season_killed_in_the_middle_goes_on_and_asks_nothing_twice(arena: Home) -> None:
+    there = arena(lively)
+    assert there.replay("whole") == 0
+    there.server.heard.clear()
+    words = there.words("torn", "--quiet")
+    child = subprocess.Popen([sys.executable, "-m", "apps.cli.main", *words], cwd=ROOT)
+    try:
+        while len(there.server.heard) < 150:
+            assert child.poll() is None, "it ended before it could be killed"
+            child_waits()
+    finally:
+        child.kill()
+        child.wait()
+    answered = len(there.sql("SELECT 1 FROM model_calls WHERE season_id = 2"))
+    before = len(there.server.heard)
+
+    assert run(["replay", "--resume", "--season", "torn", "--quiet"]) == 0
+
+    assert there.digest("torn") == there.digest("whole")
+    again = len(there.server.heard) - before
+    everything = len(there.sql("SELECT 1 FROM model_calls WHERE season_id = 2"))
+    # Only what no committed row answers was asked again.
+    assert 0 < answered < everything
+    assert again == everything - answered
 
 
 def test_replies_to_other_prompts_are_not_heard_as_if_they_fitted(

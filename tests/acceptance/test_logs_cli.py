@@ -162,7 +162,7 @@ def test_no_secret_of_the_environment_is_in_the_file_of_a_fault(
 def test_no_secret_is_in_anything_that_a_season_leaves(
     home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name in ("ANTHROPIC_API_KEY", "TELEGRAM_TOKEN", "TRADING_VAULT_PASSWORD"):
+    for name in ("ANTHROPIC_API_KEY", "TELEGRAM_TOKEN", "TRADING_VAULT_NEW_PASSWORD"):
         monkeypatch.setenv(name, CANARY)
     monkeypatch.setenv("LOG_LEVEL", "debug")
 

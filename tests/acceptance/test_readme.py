@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,9 @@ PAGES = (
     "docs/cli.md",
     "docs/configuration.md",
     "docs/operations.md",
+    "docs/gladiators.md",
+    "docs/vault.md",
+    "docs/daemon.md",
 )
 
 
@@ -35,13 +39,20 @@ def test_every_command_of_a_page_works_in_its_order(
     monkeypatch.chdir(ROOT)
     monkeypatch.setenv("HYDRA_HOME", str(tmp_path))
     monkeypatch.delenv("HYDRA_DB_URL", raising=False)
+    monkeypatch.delenv("HYDRA_VAULT", raising=False)
+    monkeypatch.setattr("sys.stdin", TextIOWrapper(BytesIO(b"a secret\n")))
     assert run(["replay", "--bars", "data/sample/crypto_4h.csv", "--quiet"]) == 0  # make run
     typed = commands(page)
     assert typed
     for line in typed:
         words = shlex.split(line)[1:]
         words = [str(tmp_path / "report.html") if w.endswith("report.html") else w for w in words]
-        code = run(words)
+        words = [w.replace("/path/to", str(tmp_path)) for w in words]
+        with monkeypatch.context() as patch:
+            if words[0] == "vault":  # what a user would type where it asks
+                patch.setenv("TRADING_VAULT_PASSWORD", "correct horse battery")
+                patch.setenv("TRADING_VAULT_NEW_PASSWORD", "staple of another kind")
+            code = run(words)
         shown = capsys.readouterr()
         assert code == 0, f"{line}: {shown.err}"
         assert shown.out or "--quiet" in words or "report" in words, line

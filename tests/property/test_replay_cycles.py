@@ -95,6 +95,17 @@ def test_chunks_hold_whole_cycles_and_views_of_the_tables(
     assert seen == ReplayFeed(streams, tables).cycles
 
 
+@settings(max_examples=40, deadline=None)
+@given(markets(), st.integers(-5, 4_000))
+def test_a_feed_until_an_instant_is_the_beginning_of_the_whole(
+    tables: list[BarTable], minutes: int
+) -> None:
+    feed = ReplayFeed(streams_of(tables), tables, 7)
+    end_ns = START_NS + minutes * MINUTE
+
+    assert rows_of(feed.until(end_ns)) == [row for row in rows_of(feed) if row[0] <= end_ns]
+
+
 def test_the_finest_stream_of_each_symbol_executes() -> None:
     tables = [a_table("B", resolution="5m"), a_table("A", resolution="1h")]
     tables += [a_table("B", resolution="1m"), a_table("B", resolution="1h")]

@@ -43,6 +43,7 @@ class FakeMarket:
         }
     )
     correlations: dict[frozenset[str], float | None] = field(default_factory=dict)
+    unfits: dict[str, str] = field(default_factory=dict)
     max_age_s: int = 180
     slip_ticks: int = 0  # of any order
 
@@ -51,6 +52,9 @@ class FakeMarket:
 
     def touch(self, symbol: str) -> Touch | None:
         return self.touches[symbol]
+
+    def unfit(self, symbol: str) -> str:
+        return self.unfits.get(symbol, "")
 
     def max_quote_age_ns(self, symbol: str) -> int:
         return self.max_age_s * NS_PER_S

@@ -78,6 +78,7 @@ class Say:
     fault: Literal["", "cut", "invalid-json", "wrong-encoding"] = ""
     wait_s: float = 0.0
     event: threading.Event | None = None
+    body: bytes | None = None  # sent as it is, in place of all the above
 
     @classmethod
     def decisions(cls, *arguments: Json | str) -> Say:
@@ -107,6 +108,12 @@ class Say:
         """An error: `Say.status(429, retry_after="2")`."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         return cls(answer_status=code, message=message or f"error {code}", headers=named)
+
+    @classmethod
+    def recorded(cls, code: int, body: bytes, **headers: str) -> Say:
+        """Exactly these bytes."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return cls(answer_status=code, body=body, headers=named)
 
     @classmethod
     def slow(cls, seconds: float, then: Say) -> Say:
@@ -330,35 +337,35 @@ def _error(wire: Wire, status: int, message: str, headers: Mapping[str, str]) ->
 
 
 def _answer(heard: Heard, say: Say) -> Response:
+    if say.body is not None:
+        return Response(say.body, say.answer_status, headers=dict(say.headers))
     if say.answer_status != 200:
         return _error(heard.wire, say.answer_status, say.message, say.headers)
     events = list(
         {"anthropic": _anthropic, "openai": _openai, "google": _google}[heard.wire](heard, say)
     )
-    if not heard.is_streamed:
-        content = json.dumps(events[0][1], ensure_ascii=False).encode()
-        kind = "application/json; charset=utf-8"
-    else:
+    kind = "text/event-stream" if heard.is_streamed else "application/json"
+    if heard.is_streamed:
         lines = []
         for name, data in events:
-            lines.append(f"event: {name}\n" if name and heard.wire == "anthropic" else "")
-            lines.append(f"data: {data if isinstance(data, str) else json.dumps(data)}\n\n")
-        content, kind = "".join(lines).encode(), "text/event-stream; charset=utf-8"
+            lines.append(f"event: {name}\n" if heard.wire == "anthropic" else "")
+            data = data if isinstance(data, str) else json.dumps(data, ensure_ascii=False)
+            lines.append(f"data: {data}\n\n")
+        text = "".join(lines)
+    else:
+        text = json.dumps(events[0][1], ensure_ascii=False)
+    content = text.encode("latin-1" if say.fault == "wrong-encoding" else "utf-8")
     if say.fault == "invalid-json":
         content = b'data: {"id": \n\n' if heard.is_streamed else content[: len(content) // 2]
-    elif say.fault == "wrong-encoding":
-        content = json.dumps(events[0][1], ensure_ascii=False).encode("latin-1")
-        content = b"data: " + content + b"\n\n" if heard.is_streamed else content
-    elif say.fault == "cut":
-        return _Cut(content, kind)
-    return Response(content, media_type=None, headers={"content-type": kind, **say.headers})
+    headers = {"content-type": f"{kind}; charset=utf-8", **say.headers}
+    return (_Cut if say.fault == "cut" else Response)(content, headers=headers)
 
 
 class _Cut(Response):
     """Half of its body; then the server breaks the connection."""
 
-    def __init__(self, content: bytes, kind: str) -> None:
-        super().__init__(content, headers={"content-type": kind})
+    def __init__(self, content: bytes, *, headers: Mapping[str, str]) -> None:
+        super().__init__(content, headers=headers)
         self._half = content[: len(content) // 2]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

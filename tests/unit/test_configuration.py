@@ -16,6 +16,7 @@ from hydra.operations.configuration import Stranger, example, in_force, stranger
 from hydra.settings import DOTENV, ENVIRONMENT, Found, Settings, find, without_password
 from hydra.variables import BY_NAME, MODELS, SETTINGS, Kind, Setting
 from tests.support.shared_data import ROOT
+from tests.support.vaults import PASSWORD, a_filled_vault
 
 CANARY = "sk-canary-4711"
 # Of other programs; see docs/configuration.md.
@@ -27,7 +28,7 @@ def bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No setting in the environment, and no `.env`."""
     for setting in SETTINGS:
         monkeypatch.delenv(setting.name, raising=False)
-    monkeypatch.setattr("hydra.settings.project_root", lambda: tmp_path)
+    monkeypatch.setenv("HYDRA_ENV_FILE", str(tmp_path / ".env"))
 
 
 # The table and what follows it
@@ -206,6 +207,24 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     (tmp_path / ".env").unlink()
     (tmp_path / ".env").mkdir()
     assert in_force()  # python-dotenv takes what is no file for absent
+
+
+def test_a_secret_of_a_file_or_the_vault_is_set_and_its_place_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    vault = a_filled_vault(tmp_path / "vault.json", GOOGLE_API_KEY="of the vault")
+    (tmp_path / "key").write_text(CANARY)
+    (tmp_path / "key").chmod(0o600)
+    monkeypatch.setenv("XAI_API_KEY_FILE", str(tmp_path / "key"))
+    monkeypatch.setenv("HYDRA_VAULT", str(vault.path))
+    monkeypatch.setenv("TRADING_VAULT_PASSWORD", PASSWORD.get_secret_value())
+
+    shown = {one.setting.name: (one.value, one.source) for one in in_force()}
+
+    assert shown["XAI_API_KEY"] == ("set", f"the file {tmp_path / 'key'} (XAI_API_KEY_FILE)")
+    assert shown["GOOGLE_API_KEY"] == ("set", f"the vault {vault.path}")
+    assert shown["TRADING_VAULT_PASSWORD"] == ("set", ENVIRONMENT)
+    assert strangers(SETTINGS, [(ENVIRONMENT, {"XAI_API_KEY_FILE": "x"})]) == []
 
 
 # Slips of the pen

@@ -710,3 +710,16 @@ def test_a_size_that_would_slip_further_than_the_allowance_is_made_smaller() -> 
     assert smaller.risk_units is not None
     assert as_usual.risk_units is not None
     assert smaller.risk_units <= usd(1_000) * 1.25  # from the worst entry, a quarter further
+
+
+def test_no_new_risk_on_prices_that_are_unfit_but_what_is_open_may_be_closed() -> None:
+    market = FakeMarket(unfits={"XAUUSD": "nothing of coinbase for 14.0 s, limit 10 s"})
+    held = a_ticket()
+    account = an_account(held)
+
+    refused = refusal(buy("XAUUSD"), market=market)
+    assert refused.rule == "unfit-market"
+    assert refused.text == "XAUUSD: nothing of coinbase for 14.0 s, limit 10 s"
+    approval(buy("EURUSD", stop="1.09"), market=market)
+    closing = a_guardian().review(Close(ticket=held.id), account, market)
+    assert isinstance(closing, Allowed)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from decimal import Decimal
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
@@ -12,7 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hydra.operations.masking import Mask, known_secrets
+from hydra.operations.secrets import Secrets
 from hydra.settings import DOTENV, ENVIRONMENT
+from tests.support.vaults import PASSWORD, a_filled_vault
 
 CANARY = 'canary-47/11+x="y"\'z'
 SECRETS = st.text(min_size=6, max_size=40).filter(lambda s: len(set(s.strip())) > 3)
@@ -161,3 +164,27 @@ def test_no_text_takes_long(piece: str) -> None:
     mask.hide(piece * (100_000 // len(piece)))
 
     assert time.perf_counter() - started < 2
+
+
+def test_secrets_of_files_and_of_the_vault_are_known_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vault = a_filled_vault(tmp_path / "vault.json", MY_OWN="canary-of-the-vault")
+    (tmp_path / "key").write_text("canary-of-the-file\n")
+    (tmp_path / "key").chmod(0o600)
+    kept = Secrets(
+        environment={
+            "XAI_API_KEY_FILE": str(tmp_path / "key"),
+            "GOOGLE_API_KEY_FILE": str(tmp_path / "absent"),
+            "TRADING_VAULT_PASSWORD": PASSWORD.get_secret_value(),
+        },
+        vault=vault,
+    )
+    monkeypatch.setattr("hydra.operations.secrets._of_this_process", kept)
+
+    assert {"canary-of-the-vault", "canary-of-the-file"} <= known_secrets()
+
+    vault.path.unlink()
+    absent = Secrets(environment={"TRADING_VAULT_PASSWORD": "canary-of-the-door"}, vault=vault)
+    monkeypatch.setattr("hydra.operations.secrets._of_this_process", absent)
+    assert "canary-of-the-door" in known_secrets()

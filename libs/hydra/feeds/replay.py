@@ -44,6 +44,7 @@ class ReplayFeed:
         if chunk_cycles < 1:
             raise ConfigError(f"chunks of {chunk_cycles} cycles; take at least 1")
         ordered = _in_order(tables)
+        self._streams = tuple(streams)
         if [(s.symbol, s.resolution_ns) for s in streams] != [
             (table.symbol, table.resolution_ns) for table in ordered
         ]:
@@ -67,6 +68,14 @@ class ReplayFeed:
     def last_ns(self) -> int:
         """The instant of the last cycle."""
         return int(self._close_ns[-1])
+
+    def until(self, end_ns: int) -> ReplayFeed:
+        """The same feed without the cycles after an instant; there may be none left."""
+        tables = [
+            rows_between(table, 0, int(np.searchsorted(closes, end_ns, side="right")))
+            for table, closes in zip(self._tables, self._closes, strict=True)
+        ]
+        return ReplayFeed(self._streams, tables, self._chunk_cycles)
 
     def chunks(self) -> Iterator[Chunk]:
         """All cycles, oldest first; every table in a chunk is a view of the whole one."""

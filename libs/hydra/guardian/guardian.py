@@ -371,6 +371,9 @@ class Guardian:
         if instrument is None:
             text = f"{symbol!r} is not traded in this season"
             return Refused(intent, "instrument", None, str(symbol), text)
+        why = market.unfit(symbol)
+        if why:
+            return Refused(intent, "unfit-market", None, None, f"{symbol}: {why}")
         touch = market.touch(symbol)
         if touch is None:
             return Refused(intent, "fresh-quote", None, None, f"{symbol} has no price yet")

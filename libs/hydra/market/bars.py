@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,3 +83,6 @@ class Chunk:
     row_stream: Int64  # (rows,)
     row_bar: Int64  # (rows,)
     tables: tuple[BarTable, ...]  # one for each stream
+    unfit: Mapping[str, str] = field(default_factory=dict)
+    # By symbol: why no new risk may be taken on its prices. Of a live cycle; a replay has none.
+    settles_only: bool = False  # orders fill and stops are hit, but nobody is asked: a gap made up

@@ -10,12 +10,13 @@ from hydra.market.bars import BarTable
 SIDES = ("bid", "ask")
 
 
-def resampled(table: BarTable, resolution_ns: int) -> BarTable:
+def resampled(table: BarTable, resolution_ns: int, *, is_covered: bool = False) -> BarTable:
     """The bars of `table` gathered into bars of `resolution_ns`, on the grid of the epoch.
 
     A coarse bar is known at its own close, like any other. Buckets without a bar are absent, and
-    so are the first and the last where the table does not cover them to the edge. Volume is the
-    sum, NaN where any part is unknown. Raises ConfigError unless `resolution_ns` is a multiple,
+    so are the first and the last where the table does not cover them to the edge, unless it is
+    known to (`is_covered`: what is missing there did not trade). Volume is the sum, NaN where any
+    part is unknown. Raises ConfigError unless `resolution_ns` is a multiple,
     above 1, of the table's own.
     """
     if resolution_ns <= table.resolution_ns or resolution_ns % table.resolution_ns:
@@ -27,7 +28,7 @@ def resampled(table: BarTable, resolution_ns: int) -> BarTable:
     first = np.flatnonzero(np.diff(bucket, prepend=bucket[:1] - 1))
     last = np.append(first[1:], len(bucket)) - 1
     keep = np.ones(len(first), bool)
-    if len(first):
+    if len(first) and not is_covered:
         keep[0] = table.open_ns[0] % resolution_ns == 0
         end_ns = int(table.open_ns[-1]) + table.resolution_ns
         keep[-1] &= end_ns % resolution_ns == 0

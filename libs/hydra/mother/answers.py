@@ -34,11 +34,11 @@ async def await_answers(
     which they came about; they have no wish any more. `was_late` tells of a resumed season
     whose answers were late then: those are not waited for.
     """
-    waiting = [i for i, (_, wish) in enumerate(wishes) if hasattr(wish, "__await__")]
+    waiting = [i for i, (_, wish) in enumerate(wishes) if is_awaited(wish)]
     if not waiting:
         return []
     answers = await asyncio.gather(
-        *(_in_time(*wishes[i], was_late(wishes[i][0])) for i in waiting), return_exceptions=True
+        *(in_time(*wishes[i], was_late(wishes[i][0])) for i in waiting), return_exceptions=True
     )
     failed: list[tuple[Seat, Failure]] = []
     for i, answer in zip(waiting, answers, strict=True):
@@ -52,7 +52,12 @@ async def await_answers(
     return failed
 
 
-async def _in_time(seat: Seat, wish: object, late: str | None) -> object:
+def is_awaited(wish: object) -> bool:
+    """Whether a wish is not there yet."""
+    return hasattr(wish, "__await__")
+
+
+async def in_time(seat: Seat, wish: object, late: str | None) -> object:
     """The answer. Raises DecisionTimeout when it does not come, or did not come then."""
     if late is not None:
         if hasattr(wish, "close"):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import cast
 
 from hydra.engines.protocol import Answer, Decision
 from hydra.errors import EngineError
+from hydra.mother.answers import Failure, fault_of_wish
 from hydra.mother.consensus import Consensus
 from hydra.mother.desk import Desk
 from hydra.mother.mail import Letter, Mail
+from hydra.mother.questions import Questions
 from hydra.mother.seats import Seat
 
 Late = tuple[Seat, Decision, int]
@@ -27,14 +30,16 @@ class Arrivals:
         desk: Desk,
         consensus: Consensus | None,
         mail: Mail,
+        questions: Questions,
         finest_ns: int,
         plays: Callable[[str], bool],
         on_sound: Callable[[Seat], None],
-        on_fault: Callable[[Seat, EngineError], None],
+        on_fault: Callable[[Seat, Failure], None],
     ) -> None:
         self._desk = desk
         self._consensus = consensus
         self._mail = mail
+        self._questions = questions
         self._finest_ns = finest_ns  # length of the shortest bars: what is later than that waits
         self._plays = plays
         self._on_sound = on_sound
@@ -45,7 +50,6 @@ class Arrivals:
         at_once: list[Late] = []
         for seat, decision, latency_ns in decisions:
             if isinstance(decision, Answer):
-                self._desk.hear(self._desk.accounts[seat.account], decision)
                 latency_ns += decision.latency_ns
                 if latency_ns >= self._finest_ns:
                     due_ns = self._desk.moment.now_ns + latency_ns
@@ -54,12 +58,37 @@ class Arrivals:
             at_once.append((seat, decision, latency_ns))
         self._arrive(at_once)
 
+    def take_answers(self) -> None:
+        """Live: what has been answered by now, before the next bars are played.
+
+        An answer counts from the instant that its latency says and in the order of a replay:
+        one to a question of this cycle with the cycle's others, a later one by the mail.
+        """
+        now_ns = self._desk.moment.now_ns
+        at_once: list[Late] = []
+        for one in self._questions.take():
+            seat, wish = one.seat, one.wish
+            fault = one.failure or _fault_of(wish)
+            if fault is not None:
+                self._on_fault(seat, fault)
+            elif self._plays(seat.contestant.name):
+                decision = cast(Decision, wish)
+                latency_ns = seat.contestant.latency_ns
+                latency_ns += decision.latency_ns if isinstance(decision, Answer) else 0
+                if one.asked_ns == now_ns and latency_ns < self._finest_ns:
+                    at_once.append((seat, decision, latency_ns))
+                else:
+                    due_ns = max(now_ns, one.asked_ns + latency_ns)
+                    self._mail.post(Letter(due_ns, seat, decision))
+        if at_once:
+            self._arrive(at_once)
+
     def deliver(self, before_ns: int) -> None:
         """What arrives before the instant at which the bars close that are played next."""
         now_ns = self._desk.moment.now_ns
         self._arrive(
             [
-                (letter.seat, letter.answer, letter.due_ns - now_ns)
+                (letter.seat, letter.decision, letter.due_ns - now_ns)
                 for letter in self._mail.take(before_ns)
                 if self._plays(letter.seat.contestant.name)
             ]
@@ -74,6 +103,7 @@ class Arrivals:
                 self._desk.wish(account, decision, latency_ns)
                 self._on_sound(seat)
                 continue
+            self._desk.hear(account, decision)
             self._desk.take(account, decision, latency_ns)
             if decision.abstention is None:
                 self._on_sound(seat)
@@ -82,3 +112,8 @@ class Arrivals:
         if self._consensus is not None:
             house = self._consensus
             self._desk.wish(house.account, house.decide(), house.latency_ns)
+
+
+def _fault_of(wish: object) -> EngineError | None:
+    fault = fault_of_wish(wish)
+    return EngineError(fault) if fault else None

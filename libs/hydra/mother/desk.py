@@ -158,7 +158,7 @@ class Desk:
         )
 
     def hear(self, account: Account, answer: Answer) -> None:
-        """Keep what was asked of a model for an answer, as soon as it was asked."""
+        """Keep what was asked of a model for an answer."""
         account.tally.add_calls(answer)
         for call in answer.calls:
             self._store.model_call(call)

@@ -21,7 +21,7 @@ from hydra.tournament.season import TicketRow
 
 RULINGS = 10  # refusals and resizings that an engine is shown
 
-# One closed ticket: 72 bytes, where the ticket itself would hold on to a kilobyte.
+# One closed ticket: 80 bytes, where the ticket itself would hold on to a kilobyte.
 TRADE = np.dtype(
     [
         (name, "<i8")
@@ -35,6 +35,7 @@ TRADE = np.dtype(
             "net",
             "fees",  # commission and swap
             "spread",
+            "counts",  # 0: it was decided before its model's knowledge cutoff
         )
     ]
 )
@@ -239,6 +240,7 @@ class Account:
                 ticket.net,
                 ticket.commission + ticket.swap,
                 ticket.spread,
+                not ticket.tag,
             )
         )
 

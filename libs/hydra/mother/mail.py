@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from hydra.engines.protocol import Answer
+from hydra.engines.protocol import Decision
 from hydra.mother.contestants import NEVER
 from hydra.mother.seats import Seat
 
@@ -19,7 +19,7 @@ class Letter(NamedTuple):
 
     due_ns: int  # when its orders arrive at the market
     seat: Seat
-    answer: Answer
+    decision: Decision
 
 
 class Mail:

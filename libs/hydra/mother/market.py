@@ -39,6 +39,7 @@ class BookMarket:
         self._moment = moment
         self._correlations: dict[tuple[str, str], float | None] = {}
         self._correlated_cycle = 0
+        self.unfits: Mapping[str, str] = {}  # by symbol, of the newest cycle
 
     @property
     def now_ns(self) -> int:
@@ -50,6 +51,9 @@ class BookMarket:
     def touch(self, symbol: str) -> Touch | None:
         bid, ask, at_ns, _ = self._book.marks[self._index[symbol]].item()
         return Touch(bid_ticks=bid, ask_ticks=ask, at_ns=at_ns) if at_ns else None
+
+    def unfit(self, symbol: str) -> str:
+        return self.unfits.get(symbol, "")
 
     def max_quote_age_ns(self, symbol: str) -> int:
         return STALE_BARS * self._histories[symbol].resolution_ns

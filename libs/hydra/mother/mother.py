@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from functools import partial
 from typing import cast
 
 import msgspec
@@ -18,18 +17,16 @@ import numpy as np
 
 from hydra.clock import monotonic_ns
 from hydra.engines.protocol import Abstention, Answer, Decision
-from hydra.engines.view import View
 from hydra.errors import ConfigError, EngineError
 from hydra.guardian.guardian import Guardian
 from hydra.guardian.profiles import in_words, profile
-from hydra.market.bars import Chunk, Stream
+from hydra.market.bars import BarTable, Chunk, Stream
 from hydra.mother.answers import (
     FAILURES,
-    Failure,
     Wishes,
     await_answers,
     fault_of_wish,
-    said_by,
+    is_awaited,
 )
 from hydra.mother.arrivals import Arrivals
 from hydra.mother.bench import Bench
@@ -39,16 +36,18 @@ from hydra.mother.consensus import Consensus
 from hydra.mother.contestants import Contestant
 from hydra.mother.days import Days
 from hydra.mother.desk import Desk
-from hydra.mother.inputs import KILL, RELEASE, TIMEOUT, Inputs, Late
+from hydra.mother.discipline import Discipline
+from hydra.mother.inputs import KILL, RELEASE, Inputs
 from hydra.mother.ledgers import Account
 from hydra.mother.mail import Mail
 from hydra.mother.market import BookMarket
 from hydra.mother.moment import Moment
 from hydra.mother.own_sight import OwnSight
 from hydra.mother.plan import SeasonPlan
+from hydra.mother.questions import Questions
 from hydra.mother.scorekeeper import Scorekeeper
 from hydra.mother.seating import take_seats
-from hydra.mother.seats import Screen, Seat, Wish, closes_of
+from hydra.mother.seats import Screen, Seat, closes_of
 from hydra.mother.shadow import Shadows
 from hydra.mother.watchdog import DecisionTimeout, Watchdog
 from hydra.portfolio.book import AccountBook
@@ -152,7 +151,12 @@ class Mother:
             shadows=self._shadows,
             store=store,
         )
-        self._bench = Bench(plan.failures_to_bench)
+        self._discipline = Discipline(
+            desk=self.desk,
+            screens=self._screens,
+            bench=Bench(plan.failures_to_bench),
+            on_benched=lambda account, why: self._dismiss(account, "benched", why, BY_BENCH),
+        )
         self._scores = Scorekeeper(
             plan=plan,
             contestants=self._contestants,
@@ -164,15 +168,16 @@ class Mother:
         self._consensus = (
             Consensus(self.accounts[-1], self._scores) if plan.mode == "consensus" else None
         )
-        self._mail = Mail()
+        self._mail, self._questions = Mail(), Questions()
         self._arrivals = Arrivals(
             desk=self.desk,
             consensus=self._consensus,
             mail=self._mail,
+            questions=self._questions,
             finest_ns=min(stream.resolution_ns for stream in streams),
             plays=lambda engine: engine not in self._scores.states,
-            on_sound=self._trusted,
-            on_fault=self._failed,
+            on_sound=self._discipline.trusted,
+            on_fault=self._discipline.failed,
         )
         self._clockwork = Clockwork(self._contestants, plan.start_ns)
         take_seats(self._contestants, self.accounts, self._screens, self._sight)
@@ -241,8 +246,7 @@ class Mother:
             self._watchdog = watchdog
             self._open_season()
             if isinstance(chunks, AsyncIterator):
-                async for chunk in chunks:
-                    await self._play(chunk)
+                await self._play_live(chunks)
             else:
                 for chunk in chunks:
                     await self._play(chunk)
@@ -263,6 +267,7 @@ class Mother:
 
     async def _play(self, chunk: Chunk) -> None:
         bars = self._load(chunk)
+        self._market.unfits = chunk.unfit
         screens, moment, watchdog = self._screens, self._moment, self._watchdog
         firsts = chunk.first_row.tolist()
         row_stream = chunk.row_stream.tolist()
@@ -296,7 +301,7 @@ class Mother:
                 self.desk.judge_invalidations(
                     closes_of([screens[i] for i in row_stream[first:last]])
                 )
-            for row in range(first, last):
+            for row in range(first, last if not chunk.settles_only else first):
                 bar = row_bar[row]
                 screen = screens[row_stream[row]]
                 play, awake = screen.play, screen.awake[bar] if screen.awake else ()
@@ -322,9 +327,9 @@ class Mother:
                         break
                     except FAILURES as error:
                         watchdog.deciding = False
-                        self._failed(seat, error)
+                        self._discipline.failed(seat, error)
                 watchdog.deciding = False
-            if is_due and now_ns >= self._clockwork.due_ns:
+            if is_due and now_ns >= self._clockwork.due_ns and not chunk.settles_only:
                 self._ask_by_clock(now_ns, wishes)
             if wishes:
                 await self._grant(wishes)
@@ -347,12 +352,12 @@ class Mother:
 
     def _ask_by_clock(self, now_ns: int, wishes: Wishes) -> None:
         for decide, view, seat in self._clockwork.due(now_ns, self._screens):
-            if self._mail.is_out(seat.account):
+            if self._mail.is_out(seat.account) or self._questions.is_out(seat.account):
                 wishes.append((seat, STILL_THINKING))
                 continue
             late = self._inputs.was_late(self._moment.cycle, seat, waited=False)
             if late is not None:
-                self._failed(seat, DecisionTimeout(late))
+                self._discipline.failed(seat, DecisionTimeout(late))
                 continue
             self._watchdog.deciding = True
             try:
@@ -361,22 +366,33 @@ class Mother:
                     wishes.append((seat, wish))
             except FAILURES as error:
                 self._watchdog.deciding = False
-                self._failed(seat, error)
+                self._discipline.failed(seat, error)
             self._watchdog.deciding = False
 
     async def _grant(self, wishes: Wishes) -> None:
-        """Await what is not there yet, then put every sound wish on the desk."""
+        """Put every sound wish on the desk: live at once, else with what is awaited for them."""
+        if self._plan.is_live and self._moment.cycle > self._inputs.stored_cycle:
+            self._questions.ask(wishes, self._moment.now_ns, all_of_them=bool(self._consensus))
+        elif self._consensus is None:
+            # Who answers at once is first, whoever takes longer comes after: as it is live.
+            waiting = [one for one in wishes if is_awaited(one[1])]
+            if waiting and len(waiting) < len(wishes):
+                self._carry_out([one for one in wishes if not is_awaited(one[1])])
+                wishes[:] = waiting
         for seat, failure in await await_answers(
             wishes, self._inputs.late_answer(self._moment.cycle)
         ):
-            self._failed(seat, failure)
+            self._discipline.failed(seat, failure)
+        self._carry_out(wishes)
+
+    def _carry_out(self, wishes: Wishes) -> None:
         # In the order of the accounts, so that sleeping does not change who comes first.
         wishes.sort(key=lambda wish: wish[0].account)
         sound: list[tuple[Seat, Decision, int]] = []
         for seat, wish in wishes:
             fault = fault_of_wish(wish)
             if fault:
-                self._failed(seat, EngineError(fault))
+                self._discipline.failed(seat, EngineError(fault))
             else:
                 sound.append((seat, cast(Decision, wish), seat.contestant.latency_ns))
         # Who was benched in this cycle gets nothing of what it wished for in it.
@@ -384,38 +400,25 @@ class Mother:
             [one for one in sound if one[0].contestant.name not in self._scores.states]
         )
 
-    # Failures
+    # Live: the market does not wait
 
-    def _failed(self, seat: Seat, error: Failure) -> None:
-        """Record that an engine failed; bench it when it keeps failing."""
-        account = self.accounts[seat.account]
-        if isinstance(error, DecisionTimeout):
-            text = error.text or f"no answer within {seat.contestant.deadline_s:g} s"
-            late = Late(
-                engine=account.name, symbol=seat.view.symbol, waited=error.waited, text=text
-            )
-            self.desk.record(account.name, TIMEOUT, msgspec.structs.asdict(late))
-        else:
-            text = said_by(error)
-            self.desk.record(account.name, "failed", {"text": text})
-        if self._bench.failed(account.name):
-            self._dismiss(account, "benched", text, BY_BENCH)
-        else:
-            # Only an engine on probation is looked at when it wants nothing, a good decision.
-            for screen in self._screens:
-                screen.bind(account.index, partial(self._on_probation, seat))
+    def warm(self, tables: Sequence[BarTable]) -> None:
+        """Show bars from before the season, one table a stream, so that engines can decide at
+        its first. To be called before `run`."""
+        for screen, table in zip(self._screens, tables, strict=True):
+            screen.load(table)
+            screen.history.at = screen.base + len(table) - 1
 
-    def _on_probation(self, seat: Seat, view: View) -> Wish:
-        wish = seat.contestant.engine.decide(view)
-        if not wish:
-            self._trusted(seat)
-        return wish
-
-    def _trusted(self, seat: Seat) -> None:
-        """The engine decided as it should: what it failed before no longer counts."""
-        if self._bench.succeeded(seat.contestant.name):
-            for screen in self._screens:
-                screen.bind(seat.account, seat.contestant.engine.decide)
+    async def _play_live(self, chunks: AsyncIterator[Chunk]) -> None:
+        try:
+            async for chunk in chunks:
+                self._arrivals.take_answers()
+                await self._play(chunk)
+                self._commit()
+            await self._questions.settle(self._moment.now_ns)
+            self._arrivals.take_answers()
+        finally:
+            await self._questions.close()
 
     def _out(self, account: Account, reason: str) -> None:
         """The account reached a floor that lasts: it is out for the season."""

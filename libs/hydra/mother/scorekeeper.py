@@ -251,6 +251,8 @@ class Scorekeeper:
         if market is None:
             return {}
         trades = account.closed()
+        if not self._plan.counts_tagged:
+            trades = trades[trades["counts"] == 1]
         traders = self._plan.luck_traders
         if len(trades):
             traders = min(

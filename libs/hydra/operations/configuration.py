@@ -8,20 +8,25 @@ from difflib import get_close_matches
 from urllib.parse import urlsplit
 
 from hydra.errors import ConfigError, StorageError
+from hydra.operations.secrets import Secrets
 from hydra.settings import (
     DOTENV,
+    ENV_FILE,
+    ENVIRONMENT,
     Found,
     Sources,
+    env_file,
     find,
     load_settings,
     sources,
     without_password,
 )
 from hydra.storage.database import parse_url, sqlite_path
-from hydra.variables import SETTINGS, Kind, Setting
+from hydra.variables import COMPOSE, SETTINGS, VAULT, Kind, Setting
 
 DEFAULT = "default"
 OWN_PREFIX = "HYDRA_"
+ADDRESSES = {Kind.URL: ("http", "https"), Kind.SOCKET: ("ws", "wss")}
 _LIKENESS = 0.85  # of a foreign name to one of ours, from which it is taken for a slip
 _OWN_LIKENESS = 0.6  # of a name that is surely meant for us
 
@@ -32,7 +37,7 @@ class InForce:
 
     setting: Setting
     value: str  # "" where there is none; of a secret "set" or "not set"
-    source: str  # environment, .env or default
+    source: str  # environment, .env, default; of secrets also the file or vault
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,16 +55,35 @@ def in_force(more: Sequence[Setting] = ()) -> list[InForce]:
     The error names the variable, its value unless that is a secret, and what is wrong.
     """
     settings = load_settings()
-    computed = {"HYDRA_HOME": str(settings.home), "HYDRA_DB_URL": settings.db_url}
-    computed["HYDRA_AUDIT"] = str(settings.audit_file)
-    among = sources()
+    computed = {
+        "HYDRA_ENV_FILE": str(env_file()),
+        "HYDRA_HOME": str(settings.home),
+        "HYDRA_DB_URL": settings.db_url,
+        "HYDRA_VAULT": str(settings.vault_file),
+        "HYDRA_AUDIT": str(settings.audit_file),
+    }
+    among, kept = sources(), Secrets()
     found = [
-        _in_force(one, find(one.name, among), computed.get(one.name, one.default))
+        _in_force(one, _found(one, among, kept), computed.get(one.name, one.default))
         for one in (*SETTINGS, *more)
     ]
     # However it was written: 1, on, TRUE.
     switch = "true" if settings.kill_switch else "false"
     return [replace(f, value=switch) if f.setting.kind is Kind.SWITCH else f for f in found]
+
+
+def _found(setting: Setting, among: Sources, kept: Secrets) -> Found | None:
+    """What the setting is now; secrets may lie in files and in the vault, too."""
+    if setting.name == ENV_FILE:
+        return find(setting.name, among[:1])
+    if setting.kind is not Kind.SECRET or setting.group == COMPOSE:
+        return find(setting.name, among)
+    # The password of the vault is not in the vault.
+    secret = kept.outside(setting.name) if setting.group == VAULT else kept.find(setting.name)
+    if secret is None:
+        return None
+    source = {"the environment": ENVIRONMENT, str(env_file()): DOTENV}.get(secret.source)
+    return Found(secret.value.get_secret_value(), source or secret.source)
 
 
 def _in_force(setting: Setting, found: Found | None, default: str) -> InForce:
@@ -79,13 +103,14 @@ def _shown(setting: Setting, value: str) -> str:
         return "set"
     if setting.kind is Kind.CHOICE:
         return value.lower()
-    return without_password(value) if setting.kind in (Kind.DATABASE, Kind.URL) else value
+    is_address = setting.kind in (Kind.DATABASE, *ADDRESSES)
+    return without_password(value) if is_address else value
 
 
 def _fault(setting: Setting, value: str) -> str:
     """What is wrong with the value of a variable that `Settings` does not check; "": nothing."""
-    if setting.kind is Kind.URL:
-        return _fault_of_url(value)
+    if setting.kind in ADDRESSES:
+        return _fault_of_url(value, ADDRESSES[setting.kind])
     if setting.kind is Kind.PORT:
         is_port = value.isascii() and value.isdigit() and 0 < int(value) < 65_536
         return "" if is_port else "a port is a whole number from 1 to 65535"
@@ -100,24 +125,26 @@ def _fault(setting: Setting, value: str) -> str:
     return ""
 
 
-def _fault_of_url(value: str) -> str:
+def _fault_of_url(value: str, schemes: tuple[str, str]) -> str:
     try:
         parts = urlsplit(value)
-        is_address = parts.scheme in ("http", "https") and bool(parts.hostname)
+        is_address = parts.scheme in schemes and bool(parts.hostname)
         _ = parts.port  # raises where it is no number
     except ValueError:
         # Python's own words may quote the address, and with it a password.
         return "its host or port cannot be read"
-    return "" if is_address else "it must be an http:// or https:// address"
+    plain, encrypted = schemes
+    return "" if is_address else f"it must be an address of {plain}:// or {encrypted}://"
 
 
 def strangers(known: Sequence[Setting], among: Sources | None = None) -> list[Stranger]:
     """Variables that look meant for Hydra and are not: `HYDRA_…`, near misses, all of `.env`."""
     names = {setting.name.casefold(): setting.name for setting in known}
+    pointers = {f"{one.name}_FILE".casefold() for one in known if one.kind is Kind.SECRET}
     found = []
     for source, values in sources() if among is None else among:
         for name in sorted(values):
-            if name.casefold() in names:
+            if name.casefold() in names or name.casefold() in pointers:
                 continue
             is_ours = name.upper().startswith(OWN_PREFIX) or source == DOTENV
             cutoff = _OWN_LIKENESS if is_ours else _LIKENESS
@@ -129,10 +156,18 @@ def strangers(known: Sequence[Setting], among: Sources | None = None) -> list[St
 
 def example(known: Sequence[Setting] = SETTINGS) -> str:
     """The text of `.env.example`: every setting with what it is for, none of them set."""
-    lines = ["# Copy to .env, beside this file. What the environment says wins over it."]
-    lines.append("# Keep it to yourself: chmod 600 .env")
+    lines = [
+        "# Copy to .env, beside this file. What the environment says wins over it.",
+        "# Keep it to yourself: chmod 600 .env",
+        "#",
+        "# A key or password may instead lie in a file, of which NAME_FILE is the path, or in",
+        "# the vault (docs/vault.md). A gladiator plays as soon as its key is there: its questions",
+        "# then cost real money, at most its daily_budget_usd a day (docs/gladiators.md).",
+    ]
     group = ""
     for one in known:
+        if one.name == ENV_FILE:  # no file can name itself
+            continue
         if one.group != group:
             group = one.group
             lines += ["", f"# --- {group}"]

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from urllib.parse import quote, quote_plus
 
+from hydra.operations import secrets
 from hydra.settings import HIDDEN, Sources, sources
 from hydra.variables import BY_NAME, Kind
 
@@ -56,17 +57,20 @@ _HINT = re.compile(
 )
 
 
+_SECRETS = [one.name for one in BY_NAME.values() if one.kind is Kind.SECRET]
+
+
 class Mask:
     """Hides secrets in texts and values. More can be told later, such as what a vault gave."""
 
-    def __init__(self, secrets: Iterable[str] = ()) -> None:
+    def __init__(self, known: Iterable[str] = ()) -> None:
         self._known: set[str] = set()
         self._pattern: re.Pattern[str] | None = None
-        self.add(secrets)
+        self.add(known)
 
-    def add(self, secrets: Iterable[str]) -> None:
+    def add(self, known: Iterable[str]) -> None:
         """Hide these too, as they are and as JSON, Python, URLs and Basic headers write them."""
-        for secret in secrets:
+        for secret in known:
             pieces = [secret, *(line for line in secret.splitlines() if len(line) >= _PIECE)]
             for piece in pieces:
                 self._known |= {form for form in _forms(piece) if len(form) >= SHORTEST}
@@ -127,11 +131,12 @@ def _forms(secret: str) -> Iterable[str]:
 
 
 def known_secrets(among: Sources | None = None) -> set[str]:
-    """Values of the environment and `.env` whose names are those of secrets.
+    """Secrets of this process: those of the table, wherever they lie, and all of the vault.
 
-    Those of the table, and every name that ends as secrets do (…_KEY, …_TOKEN, …_PASSWORD).
+    From the environment and `.env` also every name that ends as secrets do (…_KEY, …_TOKEN,
+    …_PASSWORD). Of `among`, where it is given, alone.
     """
-    found = set()
+    found = set() if among is not None else secrets.values(_SECRETS)
     for _, values in sources() if among is None else among:
         for name, value in values.items():
             setting = BY_NAME.get(name)

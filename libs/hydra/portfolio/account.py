@@ -39,6 +39,11 @@ class MarketState(Protocol):
         """None before the symbol's first bar."""
         ...
 
+    def unfit(self, symbol: str) -> str:
+        """Why no new risk may be taken on the symbol's prices now, "" where nothing speaks
+        against it."""
+        ...
+
     def max_quote_age_ns(self, symbol: str) -> int:
         """How old a touch may be before it is stale (from the symbol's bar length)."""
         ...

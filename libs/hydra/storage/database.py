@@ -22,16 +22,28 @@ CONNECT_TIMEOUT_S = 10
 _PAGE_SIZE_BYTES = 8192
 _CHECKPOINT_PAGES = 4096
 
+_SERVER_LEFT = "the server stopped or restarted; what was committed is safe: go on with --resume"
 _HINTS = (
     ("file is not a database", "it is no SQLite file, or it is damaged: give another --db"),
     ("malformed", "the file is damaged: restore it from a copy, or give another --db"),
     ("unable to open database file", "is the folder there, and may this user write in it?"),
     ("readonly database", "this user may not write the file or its folder: change the rights"),
     ("read-only transaction", "this server or role may only read: give another --db"),
-    ("database is locked", "another program holds it: end it, or try again"),
+    (
+        "database is locked",
+        "another program holds it: end it or wait for it, then try again; a season goes on with"
+        " --resume",
+    ),
     ("disk is full", "free some space; what was committed is safe: go on with --resume"),
     ("No space left", "free some space; what was committed is safe: go on with --resume"),
     ("disk I/O error", "the disk failed or is full; what was committed is safe"),
+    ("must be preloaded", "add it to shared_preload_libraries and restart the server"),
+    ("terminating connection", _SERVER_LEFT),
+    ("server closed the connection", _SERVER_LEFT),
+    ("the connection is lost", _SERVER_LEFT),
+    ("the connection is closed", _SERVER_LEFT),
+    ("the database system is", "the server is starting or stopping: try again in a moment"),
+    ("cannot contain NUL", "PostgreSQL keeps no text with a NUL: the season can live in SQLite"),
     ("password authentication failed", "check user and password in the URL"),
     ("no password supplied", "put the password into the URL or into ~/.pgpass"),
     ("Connection refused", "is the server running, at that host and port?"),
@@ -135,6 +147,9 @@ def _postgres_engine(url: URL, *, writes: bool, durable: bool) -> Engine:
         return create_engine(
             url,
             poolclass=NullPool,
+            # Closing rolls back. A reset before it would only fail, and be logged, on a
+            # connection that the server has ended.
+            pool_reset_on_return=None,
             isolation_level="READ COMMITTED" if writes else "REPEATABLE READ",
             connect_args={
                 "connect_timeout": CONNECT_TIMEOUT_S,

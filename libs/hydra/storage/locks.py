@@ -44,8 +44,16 @@ class FileLock:
             if _is_same_file(path, descriptor):
                 break
             os.close(descriptor)
-        os.ftruncate(descriptor, 0)
-        os.write(descriptor, f"{os.getpid()}\n".encode())
+        try:
+            os.ftruncate(descriptor, 0)
+            os.write(descriptor, f"{os.getpid()}\n".encode())
+        except OSError as error:  # the disk is full
+            path.unlink(missing_ok=True)
+            os.close(descriptor)
+            raise StorageError(
+                f"cannot write the lock file {path}: {error} (what was committed is safe: go on"
+                " with --resume)"
+            ) from error
         self._descriptor = descriptor
 
     def release(self) -> None:

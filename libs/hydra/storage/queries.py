@@ -37,8 +37,8 @@ AnyRow = Row[*tuple[Any, ...]]
 AnySelect = Select[*tuple[Any, ...]]
 
 DECISION_KINDS = (
-    "approved", "refused", "held", "abstained", "invalidated", "failed", "benched", "latch", "breach",
-    "target",
+    "approved", "refused", "held", "abstained", "invalidated", "failed", "benched", "latch",
+    "breach", "target",
 )  # fmt: skip
 """Journal records that tell why an engine did, or could not do, what it wanted."""
 
@@ -283,14 +283,17 @@ def newest_with_calls(connection: Connection) -> str | None:
 def spent_units(connection: Connection, since_ns: int) -> dict[str, int]:
     """What the calls of all seasons have cost since an instant of the machine's clock, by engine.
 
-    In 1e-8 USD. Calls whose cost is unknown are not in it.
+    In 1e-8 USD. Calls whose cost is unknown are not in it; one whose reply other seasons heard
+    again, and keep as theirs, is counted once.
     """
     calls = tables.model_calls.c
-    statement = (
-        select(calls.engine, func.sum(calls.cost_units))
+    once = (
+        select(calls.engine, calls.at_ns, calls.attempt, calls.called_ns, calls.cost_units)
         .where(calls.called_ns >= since_ns, calls.cost_units.is_not(None))
-        .group_by(calls.engine)
+        .distinct()
+        .subquery()
     )
+    statement = select(once.c.engine, func.sum(once.c.cost_units)).group_by(once.c.engine)
     return {engine: int(units) for engine, units in connection.execute(statement)}
 
 

@@ -14,16 +14,15 @@ from types import TracebackType
 from typing import Self
 
 import msgspec
-from sqlalchemy import Connection, Engine, Table, bindparam, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
-from sqlalchemy.engine.interfaces import DBAPICursor, Dialect
+from sqlalchemy import Connection, Engine, Table, insert, select, text, update
+from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from hydra.clock import Clock, SystemClock
 from hydra.errors import ConfigError, JournalFault, StorageError
 from hydra.storage import rows, tables
-from hydra.storage.buffer import Batch, BufferedSeasonStore, JournalRow
+from hydra.storage.buffer import Batch, BufferedSeasonStore
+from hydra.storage.bulk import Appender, upsert_sql
 from hydra.storage.database import (
     open_engine,
     parse_url,
@@ -38,8 +37,6 @@ from hydra.storage.locks import FileLock, Lock, PostgresLock
 from hydra.storage.schema import ensure
 from hydra.tournament.season import SeasonRow, StandingRow
 
-# %s marks, which take tuples: SQLAlchemy's own named marks would want a dict a row.
-_FORMAT_DIALECT: Dialect = PGDialect_psycopg(paramstyle="format")  # type: ignore[no-untyped-call]
 _KILL_SWITCH = "SELECT kill_switch FROM guardian_state WHERE id = 1"
 
 
@@ -68,14 +65,9 @@ class SqlSeasonStore(BufferedSeasonStore):
         self._switch: DBAPICursor | None = reader.connection.cursor()
         self._lock = lock
         self._clock = clock
-        dialect = connection.dialect
-        self._journal_sql = (
-            _insert(tables.journal, dialect, upsert=False)
-            if dialect.name == "sqlite"
-            else f"COPY journal ({', '.join(tables.journal.c.keys())}) FROM STDIN"
-        )
+        self._append = Appender(connection, tables.journal, where)
         self._sql = {
-            table.name: _insert(table, dialect, upsert=True)
+            table.name: upsert_sql(table, connection.dialect)
             for table in (
                 tables.engines,
                 tables.tickets,
@@ -117,8 +109,9 @@ class SqlSeasonStore(BufferedSeasonStore):
             return
         self._switch = None
         # What fails here (a server that is gone) cannot lose anything that was committed.
+        # Taking a connection back, SQLAlchemy lets the driver's own errors through.
         for connection in (self._reader, self._connection):
-            with suppress(SQLAlchemyError):
+            with suppress(SQLAlchemyError, connection.dialect.loaded_dbapi.Error):
                 connection.close()
         self._lock.release()
 
@@ -136,10 +129,10 @@ class SqlSeasonStore(BufferedSeasonStore):
     def _write(self, batch: Batch) -> None:
         if self._switch is None:
             raise StorageError(f"{self._where}: season {self.name} is closed")
+        self._need_lock()
         season_id = self.season_id
         with storage_errors(self._where), self._connection.begin():
-            if batch.journal:
-                self._append(batch.journal)
+            self._append(batch.journal)
             self._many(tables.engines, [rows.engine(season_id, row) for row in batch.engines])
             self._many(tables.tickets, [rows.ticket(season_id, row) for row in batch.tickets])
             self._many(tables.equity_points, [rows.equity(season_id, row) for row in batch.equity])
@@ -168,26 +161,20 @@ class SqlSeasonStore(BufferedSeasonStore):
                 update(tables.seasons).where(tables.seasons.c.id == season_id).values(state)
             )
 
-    def _append(self, records: list[JournalRow]) -> None:
-        if self._connection.dialect.name == "sqlite":
-            self._connection.exec_driver_sql(self._journal_sql, records)
-            return
-        # COPY in the same transaction: a fifth of the price of as many inserts.
-        cursor = self._connection.connection.cursor()
-        try:
-            with cursor.copy(self._journal_sql) as copy:
-                for record in records:
-                    copy.write_row(record)
-        except self._connection.dialect.loaded_dbapi.Error as error:
-            raise storage_error(self._where, error) from error
-        finally:
-            cursor.close()
+    def _need_lock(self) -> None:
+        """SQLAlchemy would replace a lost connection by a new one, which holds no lock."""
+        if self._connection.invalidated:
+            raise StorageError(
+                f"{self._where}: the connection was lost, and the lock on season {self.name} with"
+                " it (what was committed is safe: go on with --resume)"
+            )
 
     def _many(self, table: Table, values: list[tuple[object, ...]]) -> None:
         if values:
             self._connection.exec_driver_sql(self._sql[table.name], values)
 
     def _stored_fields(self, seq: int) -> dict[str, int | str | None]:
+        self._need_lock()
         journal = tables.journal.c
         with storage_errors(self._where), self._connection.begin():
             row = self._connection.execute(
@@ -201,24 +188,6 @@ class SqlSeasonStore(BufferedSeasonStore):
                 ).where(journal.season_id == self.season_id, journal.seq == seq)
             ).first()
         return dict(row._mapping) if row else {}
-
-
-def _insert(table: Table, dialect: Dialect, *, upsert: bool) -> str:
-    """The driver's own statement for `executemany` with tuples in the table's column order."""
-    make = sqlite.insert if dialect.name == "sqlite" else postgresql.insert
-    statement = make(table).values({column.name: bindparam(column.name) for column in table.c})
-    if upsert:
-        keys = [column.name for column in table.primary_key]
-        statement = statement.on_conflict_do_update(
-            index_elements=keys,
-            set_={
-                column.name: statement.excluded[column.name]
-                for column in table.c
-                if column.name not in keys
-            },
-        )
-    positional = dialect if dialect.positional else _FORMAT_DIALECT
-    return str(statement.compile(dialect=positional))
 
 
 def open_season(
@@ -285,6 +254,11 @@ class _Opened:
             "digest": GENESIS.hex(),
         }
         with self._connection.begin():
+            if self._connection.dialect.name == "postgresql":
+                # A server that crashes may forget commits that nobody waited for. Were the
+                # season itself among them, there would be nothing to resume.
+                wait = text("SELECT set_config('synchronous_commit', 'on', true)")
+                self._connection.execute(wait)
             if self._connection.execute(
                 select(seasons.c.id).where(seasons.c.name == row.name)
             ).first():

@@ -5,8 +5,9 @@ The migrations create them and, over the current season, the views `hydra_trades
 BIGINT `*_ns` (UTC). Exact decimals are NUMERIC on PostgreSQL and text on SQLite, whose own
 NUMERIC would round them to a float; JSON is text on both, as canonical as it was written.
 
-Every table that grows with time has the time (or the journal's number, which grows with it) in
-its primary key, so that each can become a TimescaleDB hypertable without a new key.
+The tables with a row for every record, sample or question have the time (or the journal's
+number, which grows with it) in their primary key, so that they can become TimescaleDB
+hypertables without a new key (`hypertables`).
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ T = TypeVar("T")
 EXACT = Text().with_variant(Numeric(), "postgresql")
 INSTANT = Text().with_variant(TIMESTAMP(timezone=True), "postgresql")  # for people to read
 metadata = MetaData()
+OHLC = ("open", "high", "low", "close")
 
 
 def _season() -> Column[int]:
@@ -243,6 +245,22 @@ lessons = Table(
     _key("ticket", BigInteger),
     _need("text", Text),
     _need("words", Text),
+)
+
+season_bars = Table(
+    "season_bars",
+    metadata,
+    _season(),
+    _key("symbol", Text),
+    _key("resolution_ns", BigInteger),
+    _key("open_ns", BigInteger),
+    _need("source", Text),
+    _need("real_spread", Integer),
+    *(_need(f"{side}_{part}", BigInteger) for side in ("bid", "ask") for part in OHLC),  # ticks
+    *(_need(part, Double) for part in OHLC),
+    Column("volume", Double),  # NULL: unknown
+    _need("unfit", Text),  # why no new risk was to be taken on it; "" where it was
+    sqlite_with_rowid=False,
 )
 
 journal = Table(

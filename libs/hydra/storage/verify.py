@@ -13,6 +13,8 @@ from hydra.storage import tables
 from hydra.storage.journal import Chain, read_chain
 from hydra.storage.queries import find_season
 
+# Told of a question to a model by both its row and the journal.
+_CALL_FIELDS = ("prompt_sha256", "outcome", "input_tokens", "output_tokens", "cost_units")
 # The house account of independent mode follows the others by weight; nothing is posted to it.
 _DERIVED_ACCOUNT = "house"
 
@@ -48,7 +50,8 @@ def verify_season(connection: Connection, name: str | None = None) -> Verdict:
 
     Closing balances are those that a finished season recorded, in its journal and as its last
     equity points; tickets are compared with postings where none is open. Accounts are judged
-    only on a sound chain, and questions to models by the hashes in it. Raises ConfigError when there is no such season.
+    only on a sound chain, and questions to models by the hashes in it. Raises ConfigError when
+    there is no such season.
     """
     row = find_season(connection, name)
     season_id: int = row.id
@@ -142,7 +145,12 @@ def _faults_of_calls(connection: Connection, season_id: int) -> Iterator[str]:
     for engine, at_ns, body in connection.execute(statement):
         call = msgspec.json.decode(body, type=_Call)
         told[engine, at_ns, call.attempt] = call
-    rows = connection.execute(select(tables.model_calls).where(calls.season_id == season_id))
+    # Page by page, and without the questions: they are long, and many.
+    columns = ("engine", "at_ns", "attempt", "reply", *_CALL_FIELDS)
+    rows = connection.execute(
+        select(*(calls[name] for name in columns)).where(calls.season_id == season_id),
+        execution_options={"yield_per": 500},
+    )
     for row in rows:
         key = (row.engine, row.at_ns, row.attempt)
         where = f"{row.engine}: the model call at {iso(row.at_ns)}, attempt {row.attempt},"
@@ -152,11 +160,7 @@ def _faults_of_calls(connection: Connection, season_id: int) -> Iterator[str]:
         call = told.pop(key)
         if sha256(row.reply.encode()).hexdigest() != call.reply_sha256:
             yield f"{where} has another reply than the journal says"
-        changed = [
-            name
-            for name in ("prompt_sha256", "outcome", "input_tokens", "output_tokens", "cost_units")
-            if getattr(row, name) != getattr(call, name)
-        ]
+        changed = [name for name in _CALL_FIELDS if getattr(row, name) != getattr(call, name)]
         if changed:
             yield f"{where} differs from the journal in {', '.join(changed)}"
     for engine, at_ns, attempt in told:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from random import Random
 from types import TracebackType
@@ -26,12 +27,14 @@ from hydra.engines.llm.line import Attempt, Line, Wire, http_client
 from hydra.engines.llm.pricing import Price, cost_units, most_units, price
 from hydra.engines.llm.providers import (
     PROVIDERS,
+    FindSecret,
     base_url_of,
     key_of,
     key_variable_of,
     why_benched,
 )  # fmt: skip
 from hydra.engines.llm.roster import Gladiator
+from hydra.settings import secret
 
 # How often a question was repeated is in its reply; where nobody keeps logs it is not printed.
 logging.getLogger("stamina").addHandler(logging.NullHandler())
@@ -58,6 +61,15 @@ class Patience:
     most_faults: int = 5  # in a row; then the provider is not asked
     leave_alone_s: float = 30.0
 
+    def longest_s(self, tries: int) -> float:
+        """The longest pause after so many tries."""
+        doublings = min(tries - 1, 60)
+        return min(self.first_pause_s * 2.0**doublings, self.longest_pause_s)
+
+    def pause_s(self, tries: int, jitter: Random) -> float:
+        """A pause after so many tries: from half the longest to all of it."""
+        return self.longest_s(tries) * (1 - jitter.random() / 2)
+
 
 PATIENCE = Patience()
 
@@ -73,14 +85,14 @@ class Breaker:
         self._most_faults = most_faults
         self._leave_alone_ns = leave_alone_ns
         self._faults = 0
-        self._closed_until_ns = 0
+        self._next_try_ns = 0
         self._is_trying = False
 
     def is_open(self, now_ns: int) -> bool:
         """Whether a request would be refused now."""
         if self._faults < self._most_faults:
             return False
-        return self._is_trying or now_ns < self._closed_until_ns
+        return self._is_trying or now_ns < self._next_try_ns
 
     def admit(self, now_ns: int) -> bool:
         """Whether a request may go; the caller then says what came of it by `note` or `forget`."""
@@ -92,7 +104,7 @@ class Breaker:
     def note(self, is_fault: bool, now_ns: int) -> None:
         self._is_trying = False
         self._faults = self._faults + 1 if is_fault else 0
-        self._closed_until_ns = now_ns + self._leave_alone_ns
+        self._next_try_ns = now_ns + self._leave_alone_ns
 
     def forget(self) -> None:
         """The request ended without a word on the provider."""
@@ -146,7 +158,8 @@ class _Again(Exception):
 class LiveModels:
     """Answers the questions of all gladiators of a program; a `ModelClient`.
 
-    It lives in one event loop. Use it in `async with`, or call `aclose`.
+    It lives in one event loop. Use it in `async with`, or call `open`, which may be left out
+    (questions then load what they need), and `aclose`.
     """
 
     def __init__(
@@ -157,6 +170,7 @@ class LiveModels:
         spent_units: Mapping[str, int] | None = None,
         jitter: Random | None = None,
         patience: Patience = PATIENCE,
+        find_secret: FindSecret = secret,
     ) -> None:
         """Reads keys and addresses; asks nobody yet.
 
@@ -167,6 +181,7 @@ class LiveModels:
         self._clock = clock
         self._jitter = jitter or Random(clock.now_ns())  # noqa: S311, no secret hangs on it
         self._patience = patience
+        self._find_secret = find_secret
         self._client = http_client()
         kinds = {one.name: one for one in gladiators.values()}
         self.budget = Budget(
@@ -174,7 +189,9 @@ class LiveModels:
             clock=clock,
             spent_units=spent_units,
         )
-        self._benched = {name: why for name, one in kinds.items() if (why := why_benched(one))}
+        self._benched = {
+            name: why for name, one in kinds.items() if (why := why_benched(one, find_secret))
+        }
         self._gates: dict[tuple[str, str], _Gate] = {}
         playing = [one for name, one in kinds.items() if name not in self._benched]
         seats = {one.name: self._seat(one, playing) for one in playing}
@@ -183,6 +200,7 @@ class LiveModels:
         }
 
     async def __aenter__(self) -> Self:
+        await self.open()
         return self
 
     async def __aexit__(
@@ -190,6 +208,12 @@ class LiveModels:
         trace: TracebackType | None,
     ) -> None:  # fmt: skip
         await self.aclose()
+
+    async def open(self) -> None:
+        """Load the SDKs of all who play, lest the first question of each spend a second on it."""
+        for seat in self._seats.values():
+            if isinstance(seat, _Seat):
+                await _load(seat)
 
     async def aclose(self) -> None:
         """Close all connections."""
@@ -210,7 +234,7 @@ class LiveModels:
         except TimeoutError:
             reply = self._at_the_deadline(call, deadline_s)
         except Exception as error:  # a fault of ours must not stop a season
-            reply = Reply(outcome=Outcome.GARBLED, error=f"unforeseen {type(error).__name__}")
+            reply = _refused(Outcome.GARBLED, self._scrub(f"unforeseen: {error!r}"))
         return msgspec.structs.replace(
             reply,
             tries=call.tries,
@@ -233,9 +257,7 @@ class LiveModels:
             return _refused(Outcome.REJECTED, f"{seat.gladiator.name} plays {plays}, not {asked}")
         if seat.gate.breaker.is_open(monotonic_ns()):
             return _left_alone(seat.gate)
-        if not seat.line.is_open(question.model):
-            # An SDK's import takes a second, which must not hold up the others.
-            await asyncio.to_thread(seat.line.open, question.model)
+        await _load(seat)
         repeated = stamina.retry_context(
             on=self._pause(call, seat.gate), attempts=self._patience.tries, timeout=None
         )
@@ -253,14 +275,14 @@ class LiveModels:
         call.phase = "waiting"
         async with gate.turns:
             await gate.pace.acquire()
-            if not gate.breaker.admit(monotonic_ns()):
-                return call.failed or _left_alone(gate)
             at_ns = self._clock.now_ns()
             most = most_units(seat.price, call.question, at_ns=at_ns)
             held = self.budget.reserve(seat.gladiator.name, most)
             if isinstance(held, Outcome):
-                gate.breaker.forget()
                 return call.failed or _unaffordable(held, seat.gladiator)
+            if not gate.breaker.admit(monotonic_ns()):
+                held.settle(0)
+                return call.failed or _left_alone(gate)
             attempt = await self._send(call, seat, held, at_ns)
         if attempt.reply.outcome in PASSING:
             call.failed = attempt.reply
@@ -296,9 +318,7 @@ class LiveModels:
                 return False
             pause_s = error.attempt.retry_after_s
             if pause_s is None:
-                doubled_s = self._patience.first_pause_s * 2.0 ** max(0, call.tries - 1)
-                longest_s = min(doubled_s, self._patience.longest_pause_s)
-                pause_s = longest_s * (1 - self._jitter.random() / 2)
+                pause_s = self._patience.pause_s(call.tries, self._jitter)
             if pause_s >= call.left_s() or gate.breaker.is_open(monotonic_ns()):
                 return False
             return pause_s
@@ -316,13 +336,19 @@ class LiveModels:
             return _refused(Outcome.RATE_LIMITED, words)
         return _refused(Outcome.LATE, f"no answer within {deadline_s:g} s")
 
+    def _scrub(self, text: str) -> str:
+        for seat in self._seats.values():
+            text = seat.line.scrub(text) if isinstance(seat, _Seat) else text
+        return text
+
     def _seat(self, one: Gladiator, playing: Iterable[Gladiator]) -> _Seat:
         url = base_url_of(one)
         place = (one.provider, url)
         if place not in self._gates:
             sharing = [two for two in playing if (two.provider, base_url_of(two)) == place]
             self._gates[place] = self._gate(PROVIDERS[one.provider].title, sharing)
-        line = Line(one.provider, url, key_of(one), key_variable_of(one), self._client)
+        key = key_of(one, self._find_secret)
+        line = Line(one.provider, url, key, key_variable_of(one), self._client)
         return _Seat(one, price(one), self._gates[place], line)
 
     def _gate(self, title: str, sharing: Sequence[Gladiator]) -> _Gate:
@@ -337,6 +363,14 @@ class LiveModels:
                 self._patience.most_faults, round(self._patience.leave_alone_s * NS_PER_S)
             ),
         )
+
+
+async def _load(seat: _Seat) -> None:
+    """Load the SDK in a thread: its import takes a second, which must not hold up the others."""
+    model = seat.gladiator.model
+    if not seat.line.is_open(model):
+        with suppress(Exception):  # it fails again in `Line.ask`, which says it in words
+            await asyncio.to_thread(seat.line.open, model)
 
 
 def _refused(outcome: Outcome, why: str) -> Reply:

@@ -11,6 +11,7 @@ from codecs import getincrementaldecoder
 from collections.abc import AsyncIterator, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
+from json import JSONDecodeError
 from typing import TYPE_CHECKING, NoReturn
 from urllib.parse import urlsplit
 
@@ -62,7 +63,7 @@ class Line:
     ) -> None:  # fmt: skip
         """`key_variable` is named to who must set another key. The caller closes `client`."""
         self._provider = PROVIDERS[provider]
-        self._hint = "ollama pull" if provider == "ollama" else ""
+        self._can_pull = provider == "ollama"
         self._url = url
         self._key = key
         self._key_variable = key_variable
@@ -70,6 +71,7 @@ class Line:
         self._models: dict[str, Model] = {}
 
     def is_open(self, model: str) -> bool:
+        """Whether the model's SDK is loaded and set up."""
         return model in self._models
 
     def open(self, model: str) -> None:
@@ -109,13 +111,14 @@ class Line:
             or details.get("block_reason")
             or ("refusal" if "refusal" in details else "")
         )
+        usage = _usage(response, bool(text))
         outcome, error = Outcome.ANSWERED, ""
         if response.finish_reason == "content_filter":
             outcome = Outcome.DECLINED
             why = details.get("refusal") or details.get("block_reason_message") or finish
-            error = f"the model or its provider's filter declined to answer: {_short(str(why))}"
-        elif is_streamed and response.finish_reason is None:
-            outcome = Outcome.UNREACHABLE
+            error = f"the model or its provider's filter declined to answer: {self._said(why)}"
+        elif is_streamed and not finish:
+            outcome, usage = Outcome.UNREACHABLE, None  # what was counted is not all
             error = f"the connection to {self._place()} ended in the middle of the answer"
         elif response.finish_reason == "length" and not (text.strip() and _is_usable(calls)):
             outcome = Outcome.CUT_SHORT
@@ -126,10 +129,10 @@ class Line:
             Reply(
                 outcome=outcome,
                 text=self.scrub(text),
-                error=self.scrub(error),
+                error=error,
                 model=self.scrub(response.model_name or ""),
                 finish=self.scrub(finish),
-                usage=_usage(response, bool(text)),
+                usage=usage,
             ),
             cache_write_tokens=response.usage.cache_write_tokens,
         )
@@ -137,8 +140,9 @@ class Line:
     def _failed(self, question: Question, wire: Wire, error: Exception) -> Attempt:
         # An error that a provider puts into the body of a 200 is known to the SDK alone.
         status = wire.status if wire.status >= 300 else getattr(error, "status_code", 0)
-        title, message = self._provider.title, _short(_message(error))
-        name = type(_root(error)).__name__
+        title, message = self._provider.title, self._said(_message(error))
+        root = list(_causes(error))[-1]
+        name = type(root).__name__
         if isinstance(status, int) and status >= 300:
             outcome = _outcome_of(status, message)
             words = self._refusal(outcome, status, question.model, message)
@@ -152,16 +156,24 @@ class Line:
             words = f"the connection to {self._place()} broke in the middle of the answer ({name})"
         elif wire.status:
             outcome = Outcome.GARBLED
-            words = f"the reply of {title} could not be read ({name}): {message}"
+            # Other errors show parts of what was read, in which a key would not be found whole.
+            where = f": {root}" if isinstance(root, JSONDecodeError | UnicodeDecodeError) else ""
+            words = f"the reply of {title} could not be read ({name}){where}"
         else:
             outcome = Outcome.UNREACHABLE
             words = f"no answer from {self._place()} ({name}): {message}"
         retry_after_s = getattr(error, "retry_after", None)
         return Attempt(
-            Reply(outcome=outcome, error=self.scrub(words)),
+            Reply(outcome=outcome, error=words),
             retry_after_s=retry_after_s if isinstance(retry_after_s, float) else None,
-            is_free=wire.status >= 300 or wire.requests == 0 or _never_left(error),
+            is_free=wire.requests == 0
+            or (wire.requests == 1 and (wire.status >= 300 or _never_left(error))),
         )
+
+    def _said(self, words: object) -> str:
+        """A provider's words, short and on one line; without the key, before that is cut in two."""
+        line = " ".join(self.scrub(str(words)).split())
+        return line if len(line) <= _LONGEST_ERROR else f"{line[:_LONGEST_ERROR]}…"
 
     def _refusal(self, outcome: Outcome, status: int, model: str, message: str) -> str:
         """An HTTP status in words, with what to do about it."""
@@ -176,7 +188,7 @@ class Line:
         if status < 400:
             return f"{self._place()} only points elsewhere ({status}): set the true address"
         if status == 404:
-            hint = f"`{self._hint} {model}`, or set another model; " if self._hint else ""
+            hint = f"`ollama pull {model}`, or set another model; " if self._can_pull else ""
             return f"{title} does not know the model {model} (404): {hint}{message}"
         return f"{title} did not take the request ({status}): {message}"
 
@@ -198,6 +210,7 @@ async def _request(model: Model, question: Question, is_streamed: bool) -> Model
         description="Give your answer in this form, in one call.",
         parameters_json_schema=question.schema,
         kind="output",
+        strict=False,  # the form goes out as it is: a stricter one is the SDK's guess
     )
     parameters = ModelRequestParameters(
         output_mode="tool", output_tools=[tool], allow_text_output=True
@@ -249,7 +262,7 @@ def _said(response: ModelResponse) -> tuple[tuple[str, ...], str]:
 
     calls = []
     for part in response.parts:
-        if isinstance(part, ToolCallPart) and part.args:
+        if isinstance(part, ToolCallPart) and part.args not in (None, ""):
             args = part.args
             calls.append(args if isinstance(args, str) else json.dumps(args, ensure_ascii=False))
     if calls:
@@ -258,13 +271,14 @@ def _said(response: ModelResponse) -> tuple[tuple[str, ...], str]:
 
 
 def _is_usable(calls: tuple[str, ...]) -> bool:
-    """Whether the arguments of all calls are whole. Of a plain text nobody can tell here."""
+    """Whether the arguments of all calls are whole, which of a plain text nobody can tell here.
+
+    Anthropic puts {} for arguments that it could not end.
+    """
     try:
-        for arguments in calls:
-            json.loads(arguments)
+        return all(json.loads(arguments) for arguments in calls)
     except ValueError:
         return False
-    return True
 
 
 def _usage(response: ModelResponse, has_said: bool) -> Usage | None:
@@ -299,19 +313,10 @@ def _message(error: Exception) -> str:
     return str(body or error)
 
 
-def _short(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= _LONGEST_ERROR else f"{line[:_LONGEST_ERROR]}…"
-
-
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         error = error.__cause__
-
-
-def _root(error: Exception) -> BaseException:
-    return list(_causes(error))[-1]
 
 
 def _never_left(error: Exception) -> bool:
@@ -325,7 +330,7 @@ def _never_left(error: Exception) -> bool:
 _WIRE: ContextVar[Wire | None] = ContextVar("_WIRE", default=None)
 
 
-def http_client() -> httpx2.AsyncClient:
+def http_client(transport: httpx2.AsyncBaseTransport | None = None) -> httpx2.AsyncClient:
     """The client that every SDK is given: it caps what it reads and tells `Line.ask` what it saw.
 
     It follows no redirect (a key must not travel to another host) and waits for an answer
@@ -338,6 +343,7 @@ def http_client() -> httpx2.AsyncClient:
         headers={"Accept-Encoding": "identity"},
         follow_redirects=False,
         event_hooks={"request": [_leaving], "response": [_arriving]},
+        transport=transport,
     )
 
 

@@ -45,8 +45,8 @@ class Price:
         """
         if self.usd_per_mtok_in is not None and self.usd_per_mtok_out is not None:
             return (
-                usage.input_tokens * self.usd_per_mtok_in
-                + usage.output_tokens * self.usd_per_mtok_out
+                Decimal(usage.input_tokens) * self.usd_per_mtok_in
+                + Decimal(usage.output_tokens) * self.usd_per_mtok_out
             ) / _MTOK
         if self.table is None:
             return None

@@ -7,6 +7,7 @@ repetitions are made in one place, `caller`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     import httpx2
     from openai import AsyncOpenAI
     from pydantic_ai.models import Model
+
+
+# What can stand in a header, and is never escaped where an error shows it: so it can be found.
+_KEY = re.compile(r"[!#-&(-\[\]-~]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +72,16 @@ def key_variable_of(gladiator: Gladiator) -> str:
     return PROVIDERS[gladiator.provider].key_variable
 
 
-def key_of(gladiator: Gladiator) -> SecretStr | None:
-    """Its key, from the environment or `.env`; None where there is none."""
+FindSecret = Callable[[str], SecretStr | None]  # by the name of its variable
+
+
+def key_of(gladiator: Gladiator, find: FindSecret = secret) -> SecretStr | None:
+    """Its key, by default from the environment or `.env`; None where there is none."""
     name = key_variable_of(gladiator)
-    return secret(name) if name else None
+    return find(name) if name else None
 
 
-def why_benched(gladiator: Gladiator) -> str:
+def why_benched(gladiator: Gladiator, find: FindSecret = secret) -> str:
     """Why it cannot play and what to set; "" where it can."""
     if gladiator.provider not in PROVIDERS:
         return f"unknown provider {gladiator.provider!r}; known: {', '.join(PROVIDERS)}"
@@ -85,8 +93,11 @@ def why_benched(gladiator: Gladiator) -> str:
     needs_key = bool(gladiator.key_env) or bool(provider.key_variable)
     if gladiator.provider == "openai" and not gladiator.key_env:
         needs_key = not is_own_address(gladiator)
-    if needs_key and key_of(gladiator) is None:
-        return f"no key: set {key_variable_of(gladiator)} in the environment or .env"
+    key, name = key_of(gladiator, find), key_variable_of(gladiator)
+    if needs_key and key is None:
+        return f"no key: set {name} in the environment or .env"
+    if key is not None and not _KEY.fullmatch(key.get_secret_value()):
+        return f"no key: what {name} holds has spaces, quotes or other characters that no key has"
     return ""
 
 

@@ -39,7 +39,7 @@ class Gladiator(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     timeframes: tuple[str, ...] = ("1h", "1d")  # of the bars it sees, the finer first; two at most
     deadline_s: float = 60.0  # of a whole decision, its repair included
     latency_s: float | None = None  # from question to answer; None: as measured, whole seconds
-    max_output_tokens: int = 4_000
+    max_output_tokens: int = 8_000  # thinking included
     prompt_tokens: int = 9_000  # most of a prompt, schema included; what is too much is trimmed
     temperature: float | None = None  # None: the model's own
     seed: int | None = None  # sent where the provider takes one

@@ -1,0 +1,258 @@
+"""Plays a season on a market that goes on, until it ends or is told to stop.
+
+The order of things is what makes a death at any moment harmless. A minute's bars are kept
+durably, then they are played, then what came of them is committed. On start the kept bars are
+played again, which gives the same season; what is missing since then is made up for from the
+venue's candles, on which orders are settled and nobody is asked; then the market goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from apps.cli.models import Models
+from apps.runtime import status
+from apps.runtime.live_season import LiveSeason
+from hydra.clock import Clock
+from hydra.errors import VenueDown
+from hydra.feeds.cycles import Cycles, joined
+from hydra.feeds.minutes import Minute, MinuteSource
+from hydra.feeds.tables import rows_between
+from hydra.market.bars import BarTable, Chunk
+from hydra.market.timeframes import timeframe_name
+from hydra.mother.mother import Mother
+from hydra.storage.bars import KeptBar, SeasonBars
+from hydra.storage.store import SqlSeasonStore
+
+NO_BAR = "no bar of it closed just now"
+MADE_UP = "made up from the venue's candles: the program was not there"
+
+
+class Past(Protocol):
+    """Candles of what has been, for warming up and for gaps."""
+
+    async def bars(self, resolution_ns: int, start_ns: int, end_ns: int) -> Mapping[str, BarTable]:
+        """By symbol, the bars that open from `start_ns` on and close by `end_ns`."""
+        ...
+
+
+@dataclass(kw_only=True)
+class Daemon:
+    """One season, live. `await play()`; `stop()` from a signal handler."""
+
+    season: LiveSeason
+    store: SqlSeasonStore
+    kept: SeasonBars
+    models: Models
+    source: MinuteSource
+    past: Past | None  # None: the source has no candles (a file)
+    warm_bars: int  # of each length, before the season
+    clock: Clock
+    status_path: Path
+    db: str  # its place, for the status
+    say: Callable[[str], None]
+    _stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    _status: status.Status = field(init=False)
+
+    def __post_init__(self) -> None:
+        now_ns = self.clock.now_ns()
+        self._status = status.Status(
+            season=self.season.row.name, state="starting", pid=os.getpid(), db=self.db,
+            started_ns=now_ns, updated_ns=now_ns,
+        )  # fmt: skip
+
+    def stop(self) -> None:
+        """End after the minute that is being played."""
+        self._stopping.set()
+
+    async def play(self) -> str | None:
+        """The season's digest where its feed came to its end, None where it was told to stop."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stop)
+        mother = Mother(
+            plan=self.season.plan,
+            contestants=self.season.contestants,
+            streams=self.season.streams,
+            store=self.store,
+            absent=self.season.absent,
+            on_commit=self._committed,
+        )
+        self._tell("recovering" if self.store.stored_cycle else "starting")
+        try:
+            await self.models.open()
+            digest = await mother.run(self._chunks(mother))
+        except _Stopped:
+            self._tell("stopped")
+            return None
+        except BaseException as error:
+            self._tell("failed", text=f"{type(error).__name__}: {error}"[:500])
+            raise
+        finally:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.remove_signal_handler(number)
+            await self.source.aclose()
+            await self.models.aclose()
+        self._tell("finished")
+        return digest
+
+    # Bars, old and new
+
+    async def _chunks(self, mother: Mother) -> AsyncIterator[Chunk]:
+        start_ns = self.season.plan.start_ns
+        kept = self.kept.load(self.season.instruments)
+        if not kept:
+            kept = await self._warm_up(start_ns)
+        warm = [bar for bar in kept if bar.close_ns <= start_ns]
+        played = [bar for bar in kept if bar.close_ns > start_ns]
+        cycles = Cycles(self.season.streams, self.season.empty)
+        self._show_warm(mother, cycles, warm)
+        newest_ns = start_ns
+        for close_ns, group in groupby(played, key=lambda bar: bar.close_ns):
+            newest_ns = close_ns
+            chunk = _chunk(cycles, close_ns, list(group))
+            if chunk is not None:
+                yield chunk
+        if played:
+            self.say(f"{len(played):,} bars were played again")
+            async for made_up in self._gap(newest_ns):
+                newest_ns = made_up[0].close_ns
+                self.kept.append(made_up)
+                chunk = _chunk(cycles, newest_ns, made_up)
+                if chunk is not None:
+                    yield chunk
+        self._tell("playing")
+        async for minute in self._minutes():
+            if minute.close_ns <= newest_ns:
+                continue
+            bars = [KeptBar(table, minute.fit.get(name, "")) for name, table in minute.bars.items()]
+            self.kept.append(bars)
+            unfit = {symbol: why for symbol, why in minute.fit.items() if why}
+            self._status = msgspec.structs.replace(self._status, unfit=unfit)
+            chunk = _chunk(cycles, minute.close_ns, bars)
+            if chunk is not None:
+                yield chunk
+
+    async def _minutes(self) -> AsyncIterator[Minute]:
+        """Of the source, until it ends; raises _Stopped when told to stop."""
+        minutes = self.source.minutes()
+        stopped = asyncio.ensure_future(self._stopping.wait())
+        try:
+            while True:
+                coming = asyncio.ensure_future(anext(minutes, None))
+                await asyncio.wait({coming, stopped}, return_when=asyncio.FIRST_COMPLETED)
+                if stopped.done():
+                    coming.cancel()
+                    with suppress(asyncio.CancelledError):
+                        await coming
+                    raise _Stopped
+                minute = coming.result()
+                if minute is None:
+                    return
+                yield minute
+        finally:
+            stopped.cancel()
+
+    async def _warm_up(self, start_ns: int) -> list[KeptBar]:
+        """Candles from before the season, kept like all others so that it can be played again."""
+        if self.past is None or not self.warm_bars:
+            return []
+        bars: list[KeptBar] = []
+        for length_ns in sorted({stream.resolution_ns for stream in self.season.streams}):
+            end_ns = start_ns - start_ns % length_ns
+            try:
+                tables = await self.past.bars(
+                    length_ns, end_ns - self.warm_bars * length_ns, end_ns
+                )
+            except VenueDown as error:
+                self.say(f"no candles of {timeframe_name(length_ns)} to warm up with: {error}")
+                continue
+            for table in tables.values():
+                bars += _each(table)
+        bars.sort(key=lambda bar: (bar.close_ns, bar.table.symbol, bar.table.resolution_ns))
+        self.kept.append(bars)
+        self.say(f"warmed up with {len(bars):,} candles")
+        return bars
+
+    def _show_warm(self, mother: Mother, cycles: Cycles, warm: Sequence[KeptBar]) -> None:
+        by_stream: dict[tuple[str, int], list[BarTable]] = {}
+        for bar in warm:
+            key = (bar.table.symbol, bar.table.resolution_ns)
+            by_stream.setdefault(key, []).append(bar.table)
+        tables = {key: joined(parts) for key, parts in by_stream.items()}
+        if tables:
+            empty = cycles.empty
+            mother.warm(
+                [
+                    tables.get((s.symbol, s.resolution_ns), empty[s.symbol, s.resolution_ns])
+                    for s in self.season.streams
+                ]
+            )
+        cycles.begin(
+            {
+                s.symbol: tables[s.symbol, s.resolution_ns]
+                for s in self.season.streams
+                if s.execution and (s.symbol, s.resolution_ns) in tables
+            }
+        )
+
+    async def _gap(self, newest_ns: int) -> AsyncIterator[list[KeptBar]]:
+        """What the market did since the newest kept bar, instant by instant."""
+        if self.past is None:
+            return
+        fine_ns = min(stream.resolution_ns for stream in self.season.streams)
+        now_ns = self.clock.now_ns()
+        try:
+            tables = await self.past.bars(fine_ns, newest_ns, now_ns - now_ns % fine_ns)
+        except VenueDown as error:
+            self.say(f"what the market did meanwhile is unknown: {error}")
+            return
+        bars = [bar for table in tables.values() for bar in _each(table, MADE_UP)]
+        bars.sort(key=lambda bar: (bar.close_ns, bar.table.symbol))
+        if bars:
+            self.say(f"{len(bars):,} bars made up for the time the program was not there")
+        for _, group in groupby(bars, key=lambda bar: bar.close_ns):
+            yield list(group)
+
+    # The status
+
+    def _committed(self, cycle: int, now_ns: int) -> None:
+        self._status = msgspec.structs.replace(self._status, cycle=cycle, at_ns=now_ns)
+        if cycle >= self.store.stored_cycle:
+            self._tell(self._status.state)
+
+    def _tell(self, state: str, *, text: str = "") -> None:
+        self._status = msgspec.structs.replace(
+            self._status, state=state, updated_ns=self.clock.now_ns(), text=text
+        )
+        status.write(self.status_path, self._status)
+
+
+class _Stopped(Exception):
+    """The season was told to stop; all that was played is committed."""
+
+
+def _chunk(cycles: Cycles, close_ns: int, bars: Sequence[KeptBar]) -> Chunk | None:
+    """The cycle of kept bars: of nothing else, so that it is the same the second time."""
+    fit = {bar.table.symbol: bar.unfit for bar in bars}
+    unfit = {symbol: fit.get(symbol, NO_BAR) for symbol in cycles.symbols}
+    return cycles.chunk(
+        close_ns,
+        {bar.table.symbol: bar.table for bar in bars},
+        {symbol: why for symbol, why in unfit.items() if why},
+        settles_only=any(bar.unfit == MADE_UP for bar in bars),
+    )
+
+
+def _each(table: BarTable, unfit: str = "") -> list[KeptBar]:
+    return [KeptBar(rows_between(table, i, i + 1), unfit) for i in range(len(table))]

@@ -1,0 +1,231 @@
+"""The daemon: builds a live season's objects and runs it. `hydra run`, or this file."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from threading import Event
+
+from apps.cli.failures import warn
+from apps.cli.models import Models
+from apps.cli.options import database_url
+from apps.cli.season import Request
+from apps.runtime import status
+from apps.runtime.daemon import Daemon, Past
+from apps.runtime.live_season import LiveSeason, asked_for, build_live, instruments_of, is_live
+from hydra.clock import SystemClock, SystemTimer
+from hydra.errors import ConfigError
+from hydra.feeds.barfile import load_bars
+from hydra.feeds.minutes import FileMinutes, MinuteSource
+from hydra.market.catalogue import Catalogue
+from hydra.market.instruments import Instrument
+from hydra.market.timeframes import timeframe_ns
+from hydra.settings import Settings, load_settings
+from hydra.storage import queries
+from hydra.storage.bars import SeasonBars
+from hydra.storage.database import place, reading
+from hydra.storage.schema import ensure
+from hydra.storage.store import next_season_name, open_season
+from hydra.tournament.season import SeasonRow
+
+ASSETS = ("BTC-USD", "ETH-USD", "SOL-USD")
+FEEDS = ("venues", "replay")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """What `hydra run` was asked to do."""
+
+    request: Request
+    season: str | None
+    assets: tuple[str, ...]
+    feed: str
+    venues: tuple[str, ...]
+    bar: str
+    speed: float
+    warm_bars: int
+    db: str | None
+    quiet: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Market:
+    """Where a season's bars come from."""
+
+    instruments: tuple[Instrument, ...]
+    resolution_ns: int
+    source: MinuteSource
+    past: Past | None
+    start_ns: int
+    told: dict[str, object]  # for the season's row
+
+
+def run_season(asked: Running) -> None:
+    """Play until the end or a stop. Raises HydraError."""
+    settings = load_settings()
+    url = database_url(asked.db)
+    if asked.feed not in FEEDS:
+        raise ConfigError(f"--feed {asked.feed!r} is none of: {', '.join(FEEDS)}")
+    if asked.season is not None and not _NAME.fullmatch(asked.season):
+        raise ConfigError(
+            f"--season {asked.season!r}: a name has up to 64 letters, digits, '.', '_' or '-'"
+            " and begins with a letter or digit"
+        )
+    ensure(url)
+    name = asked.season or next_season_name(url, "live")
+    stored = _stored(url, name)
+    if stored is not None and stored.state == "finished":
+        raise ConfigError(f"season {name} is finished; give another --season")
+    before = stored.season if stored is not None else None
+    request = asked.request if before is None else asked.request.over(asked_for(before))
+    if settings.gladiators is not None and request.gladiators is None:
+        request = replace(request, gladiators=str(settings.gladiators.expanduser().absolute()))
+    market = _market(asked, request, settings, before)
+    models = Models(url, resumed=name if before else None, timely=asked.feed == "venues")
+    season = build_live(
+        name,
+        request,
+        market.instruments,
+        resolution_ns=market.resolution_ns,
+        start_ns=market.start_ns,
+        kill_switch=settings.kill_switch,
+        client=models,
+        feed=market.told,
+        before=before,
+    )
+    models.seat(season.gladiators)
+    if settings.kill_switch:
+        warn("KILL_SWITCH is set in the environment: no engine may trade")
+    _play(asked, settings, url, season, market, models, resume=before is not None)
+
+
+def _stored(url: str, name: str) -> queries.SeasonSummary | None:
+    with reading(url) as connection:
+        if name not in [one.season.name for one in queries.seasons(connection)]:
+            return None
+        found = queries.season(connection, name)
+    if not is_live(found.season):
+        raise ConfigError(f"season {name} was played by hydra replay; give another --season")
+    return found
+
+
+def _market(
+    asked: Running, request: Request, settings: Settings, before: SeasonRow | None
+) -> Market:
+    start_ns = None if before is None else _start_of(before)
+    if asked.feed == "replay":
+        if not request.bars:
+            raise ConfigError("--feed replay needs recorded prices: --bars FILE")
+        loaded = load_bars(
+            [Path(path) for path in request.bars], catalogue=Catalogue.load(None), tz=request.tz
+        )
+        tables = loaded.tables
+        lengths = {table.resolution_ns for table in tables}
+        if len(lengths) > 1:
+            raise ConfigError("--feed replay plays files of one bar length")
+        source: MinuteSource = FileMinutes(tables, timer=SystemTimer(), speed=asked.speed)
+        return Market(
+            instruments=tuple(sorted((t.instrument for t in tables), key=lambda one: one.symbol)),
+            resolution_ns=lengths.pop(),
+            source=source,
+            past=None,
+            start_ns=start_ns or min(int(table.open_ns[0]) for table in tables),
+            told={"kind": "replay", "inputs": [list(one) for one in loaded.inputs]},
+        )
+    from apps.runtime.venue_market import venue_market
+
+    resolution_ns = timeframe_ns(asked.bar)
+    now_ns = SystemClock().now_ns()
+    instruments = instruments_of(asked.assets or ASSETS, request.instruments)
+    live, past = venue_market(instruments, asked.venues, resolution_ns, settings)
+    return Market(
+        instruments=tuple(instruments),
+        resolution_ns=resolution_ns,
+        source=live,
+        past=past,
+        start_ns=start_ns or now_ns - now_ns % resolution_ns + resolution_ns,
+        told={"kind": "venues", "venues": list(asked.venues), "bar": asked.bar},
+    )
+
+
+def _start_of(row: SeasonRow) -> int:
+    plan = row.settings.get("plan")
+    start = plan.get("start_ns") if isinstance(plan, dict) else None
+    if not isinstance(start, int):
+        raise ConfigError(f"season {row.name} does not say when it began")
+    return start
+
+
+def _play(
+    asked: Running, settings: Settings, url: str, season: LiveSeason, market: Market,
+    models: Models, *, resume: bool,
+) -> None:  # fmt: skip
+    def say(text: str) -> None:
+        if not asked.quiet:
+            print(text, file=sys.stderr)
+
+    with open_season(url, season.row, resume=resume, durable=True) as store:
+        daemon = Daemon(
+            season=season,
+            store=store,
+            kept=SeasonBars(url, store.season_id),
+            models=models,
+            source=market.source,
+            past=market.past,
+            warm_bars=asked.warm_bars,
+            clock=SystemClock(),
+            status_path=status.path_of(settings.home, season.row.name),
+            db=place(url),
+            say=say,
+        )
+        say(f"season {season.row.name} in {place(url)}: hydra stop ends it, hydra status looks")
+        digest = asyncio.run(daemon.play())
+    if digest is None:
+        say(f"season {season.row.name} has stopped; hydra run --season {season.row.name} goes on")
+    else:
+        say(f"season {season.row.name} is finished, digest {digest}")
+
+
+def stop_season(name: str | None, *, wait_s: float) -> str:
+    """Tell the season to stop and wait until it has; returns its name.
+
+    Raises ConfigError where it does not run, or has not stopped in time.
+    """
+    home = load_settings().home
+    running = [one for one in status.all_of(home) if one.runs and name in (None, one.season)]
+    if not running:
+        raise ConfigError(
+            "no live season runs" if name is None else f"season {name} does not run; hydra status"
+        )
+    if len(running) > 1:
+        names = ", ".join(one.season for one in running)
+        raise ConfigError(f"several seasons run; name one by --season: {names}")
+    (one,) = running
+    os.kill(one.pid, signal.SIGTERM)
+    pause = Event()
+    for _ in range(int(wait_s * 10)):
+        if not status.is_alive(one.pid):
+            return one.season
+        pause.wait(0.1)
+    raise ConfigError(
+        f"season {one.season} (process {one.pid}) has not stopped in {wait_s:g} s; it may be"
+        " waiting for a model's answer: try again, or kill it, which loses nothing"
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """`python -m apps.runtime.hydra_runtime …` is `hydra run …`."""
+    from apps.cli.main import run
+
+    return run(["run", *(sys.argv[1:] if arguments is None else arguments)])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,105 @@
+"""From bars that close now to a cycle: the fine ones as they are, the coarse ones gathered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+
+from hydra.feeds.tables import rows_between
+from hydra.market.bars import BarTable, Chunk, Stream
+from hydra.market.resample import resampled
+
+
+class Cycles:
+    """Keeps the fine bars of coarse ones that have not closed, of all streams of a season."""
+
+    def __init__(self, streams: Sequence[Stream], empty: Mapping[str, BarTable]) -> None:
+        """`empty`: a table without rows for each symbol, of its finest bars."""
+        self._streams = tuple(streams)
+        self.empty = {
+            (s.symbol, s.resolution_ns): (
+                empty[s.symbol]
+                if s.execution
+                else resampled(rows_between(empty[s.symbol], 0, 0), s.resolution_ns)
+            )
+            for s in streams
+        }
+        self._open: dict[tuple[str, int], list[BarTable]] = {
+            (s.symbol, s.resolution_ns): [] for s in streams if not s.execution
+        }
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """Of the season."""
+        return tuple(stream.symbol for stream in self._streams if stream.execution)
+
+    def begin(self, earlier: Mapping[str, BarTable]) -> None:
+        """Take in fine bars from before the first cycle, of coarse ones that are not over yet."""
+        for (symbol, length_ns), parts in self._open.items():
+            table = earlier.get(symbol)
+            if table is None or not len(table):
+                continue
+            end_ns = int(table.open_ns[-1]) + table.resolution_ns
+            first = int(np.searchsorted(table.open_ns, end_ns - end_ns % length_ns))
+            parts[:] = [rows_between(table, first, len(table))] if first < len(table) else []
+
+    def chunk(
+        self,
+        close_ns: int,
+        bars: Mapping[str, BarTable],
+        unfit: Mapping[str, str] | None = None,
+        *,
+        settles_only: bool = False,
+    ) -> Chunk | None:
+        """The cycle at `close_ns`, to be called in order and at least whenever a coarse bar ends.
+
+        `bars` are those that close now, a row each. None where nothing closes.
+        """
+        closing: list[BarTable] = []
+        for stream in self._streams:
+            key = (stream.symbol, stream.resolution_ns)
+            now = bars.get(stream.symbol)
+            if stream.execution:
+                closing.append(self.empty[key] if now is None else now)
+                continue
+            parts = self._open[key]
+            if now is not None:
+                parts.append(now)
+            if close_ns % stream.resolution_ns or not parts:
+                closing.append(self.empty[key])
+            else:
+                whole = joined(parts)
+                closing.append(resampled(whole, stream.resolution_ns, is_covered=True))
+                parts.clear()
+        rows = [stream.index for stream in self._streams if len(closing[stream.index])]
+        if not rows:
+            return None
+        return Chunk(
+            close_ns=np.array([close_ns], np.int64),
+            first_row=np.array([0, len(rows)], np.int64),
+            row_stream=np.array(rows, np.int64),
+            row_bar=np.zeros(len(rows), np.int64),
+            tables=tuple(closing),
+            unfit=dict(unfit or {}),
+            settles_only=settles_only,
+        )
+
+
+def joined(tables: Sequence[BarTable]) -> BarTable:
+    """Tables of one symbol and resolution, one after the other, as one."""
+    first = tables[0]
+    columns: dict[str, Any] = {
+        one.name: np.concatenate([getattr(table, one.name) for table in tables])
+        for one in fields(first)
+        if isinstance(getattr(first, one.name), np.ndarray)
+    }
+    return BarTable(
+        instrument=first.instrument,
+        resolution_ns=first.resolution_ns,
+        source=first.source,
+        real_spread=all(table.real_spread for table in tables),
+        **columns,
+    )
