@@ -175,6 +175,21 @@ def test_two_seasons_against_the_same_models_have_the_same_digest(arena: Home) -
     assert there.digest("other") != there.digest("one")
 
 
+def test_answers_that_take_longer_than_a_bar_verify_and_are_heard_again(arena: Home) -> None:
+    there = arena(lively)
+    slow = there.roster.read_text().replace("latency_s = 2", "latency_s = 20000")  # bars: 14400
+    there.roster.write_text(slow)
+
+    assert there.replay("live", to="2024-01-05") == 0
+
+    assert there.sql("SELECT count(*) FROM hydra_trades WHERE engine = 'mine'")[0][0] > 0
+    assert run(["db", "verify", "--season", "live"]) == 0
+    assert (
+        there.replay("again", "--models", "recorded", "--recording", "live", to="2024-01-05") == 0
+    )
+    assert there.digest("again") == there.digest("live")
+
+
 def test_a_season_killed_in_the_middle_goes_on_and_asks_nothing_twice(arena: Home) -> None:
     there = arena(lively)
     assert there.replay("whole") == 0

@@ -237,9 +237,13 @@ def test_a_late_answer_of_who_was_benched_meanwhile_is_dropped() -> None:
         if cycle == 2:
             mother._dismiss(mother.accounts[0], "benched", "test", 12)
 
-    again = answering("g", once(lambda view: buy(view, latency_ns=5 * HOUR_NS)))
-    season = play_bars([rising()], [again], on_cycle=latch)
+    def paid(view: View) -> Answer:
+        order = view.buy(stop=view.close * 0.5)
+        return Answer(intents=(order,), calls=(a_call(view, "g"),), latency_ns=5 * HOUR_NS)
+
+    season = play_bars([rising()], [answering("g", once(paid))], on_cycle=latch)
     assert not season.tickets
+    assert len(season.records("g", "model")) == 1  # but what it cost is kept
 
 
 def test_one_slow_engine_delays_nobody() -> None:
@@ -442,6 +446,20 @@ def test_calls_lessons_and_prompts_are_rows_and_the_journal_has_their_hashes() -
     assert metrics["model_cost_usd"] == pytest.approx(0.01)
     assert metrics["model_unknown_costs"] == 1
     assert metrics["net_of_models_usd"] is None
+
+
+def test_what_was_paid_for_counts_although_the_season_ended_first() -> None:
+    def late(view: View, number: int) -> Answer:
+        return Answer(holds=("h",), calls=(a_call(view, "g"),), latency_ns=6 * HOUR_NS)
+
+    season = play_bars([rising(4)], [answering("g", late)])
+
+    assert len(season.store.season.model_calls) == 1
+    assert [r.body["asked_ns"] for r in season.records("g", "model")] == [
+        call.at_ns for call in season.store.season.model_calls.values()
+    ]
+    assert season.records("g", "held") == []
+    assert standing_of(season, "g").metrics["model_cost_usd"] == pytest.approx(0.01)
 
 
 def test_who_cannot_play_is_on_the_bench_with_a_reason_and_has_no_account() -> None:

@@ -9,6 +9,7 @@ from hydra.engines.protocol import Answer, Decision
 from hydra.errors import EngineError
 from hydra.mother.answers import Failure, fault_of_wish
 from hydra.mother.consensus import Consensus
+from hydra.mother.contestants import NEVER
 from hydra.mother.desk import Desk
 from hydra.mother.mail import Letter, Mail
 from hydra.mother.questions import Questions
@@ -71,7 +72,7 @@ class Arrivals:
             fault = one.failure or _fault_of(wish)
             if fault is not None:
                 self._on_fault(seat, fault)
-            elif self._plays(seat.contestant.name):
+            else:
                 decision = cast(Decision, wish)
                 latency_ns = seat.contestant.latency_ns
                 latency_ns += decision.latency_ns if isinstance(decision, Answer) else 0
@@ -90,11 +91,27 @@ class Arrivals:
             [
                 (letter.seat, letter.decision, letter.due_ns - now_ns)
                 for letter in self._mail.take(before_ns)
-                if self._plays(letter.seat.contestant.name)
             ]
         )
 
-    def _arrive(self, decisions: Sequence[Late]) -> None:
+    def close(self) -> None:
+        """The season ends: of what is still on its way, what it cost is kept."""
+        for letter in self._mail.take(NEVER):
+            self._pay(letter.seat, letter.decision)
+
+    def _pay(self, seat: Seat, decision: Decision) -> None:
+        if isinstance(decision, Answer):
+            self._desk.hear(self._desk.accounts[seat.account], decision)
+
+    def _arrive(self, arrived: Sequence[Late]) -> None:
+        decisions = []
+        for one in arrived:
+            seat, decision, _ = one
+            # Who is out by now gets nothing of what it wished for, but it was paid for.
+            if self._plays(seat.contestant.name):
+                decisions.append(one)
+            else:
+                self._pay(seat, decision)
         if self._consensus is not None:
             self._consensus.hear(decisions, self._desk.accounts)
         for seat, decision, latency_ns in decisions:

@@ -395,10 +395,7 @@ class Mother:
                 self._discipline.failed(seat, EngineError(fault))
             else:
                 sound.append((seat, cast(Decision, wish), seat.contestant.latency_ns))
-        # Who was benched in this cycle gets nothing of what it wished for in it.
-        self._arrivals.carry_out(
-            [one for one in sound if one[0].contestant.name not in self._scores.states]
-        )
+        self._arrivals.carry_out(sound)
 
     # Live: the market does not wait
 
@@ -477,6 +474,7 @@ class Mother:
     # The end
 
     def _close_season(self) -> str:
+        self._arrivals.close()
         for account in self.accounts:
             self.desk.settle(account, BY_SEASON_END)
             self._book.settle(

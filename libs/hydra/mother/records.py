@@ -43,6 +43,8 @@ def facts_of(call: ModelCallRow) -> dict[str, object]:
     neither the machine's time nor what the line did. The row has all of it.
     """
     return {
+        # The record itself is as late as the answer.
+        "asked_ns": call.at_ns,
         "attempt": call.attempt,
         "model": call.model,
         "model_said": call.model_said,

@@ -126,6 +126,7 @@ def _account(
 class _Call(msgspec.Struct):
     """What the journal keeps of a question to a model."""
 
+    asked_ns: int
     attempt: int
     prompt_sha256: str
     reply_sha256: str
@@ -138,13 +139,13 @@ class _Call(msgspec.Struct):
 def _faults_of_calls(connection: Connection, season_id: int) -> Iterator[str]:
     """Rows of questions to models that are missing, or say another thing than the journal."""
     journal, calls, prompts = tables.journal.c, tables.model_calls.c, tables.prompts.c
-    statement = select(journal.engine, journal.at_ns, journal.body).where(
+    statement = select(journal.engine, journal.body).where(
         journal.season_id == season_id, journal.kind == "model"
     )
     told: dict[tuple[str, int, int], _Call] = {}
-    for engine, at_ns, body in connection.execute(statement):
+    for engine, body in connection.execute(statement):
         call = msgspec.json.decode(body, type=_Call)
-        told[engine, at_ns, call.attempt] = call
+        told[engine, call.asked_ns, call.attempt] = call
     # Page by page, and without the questions: they are long, and many.
     columns = ("engine", "at_ns", "attempt", "reply", *_CALL_FIELDS)
     rows = connection.execute(
