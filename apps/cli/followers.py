@@ -30,6 +30,8 @@ Follower = Callable[[Connection, str], object]
 class Logger(Protocol):
     """What the command says itself."""
 
+    def info(self, event: str, **values: object) -> object: ...
+
     def warning(self, event: str, **values: object) -> object: ...
 
 
@@ -57,11 +59,19 @@ class Followers:
 
 @contextmanager
 def following(
-    url: str, season: str, *, audit: Path | None, logs: bool = False, after_seq: int = 0
+    url: str,
+    season: str,
+    *,
+    audit: Path | None,
+    logs: bool = False,
+    after_seq: int = 0,
+    durable: bool = False,
 ) -> Iterator[Followers]:
     """Those who read along, as far as they were asked for; they look a last time at the end.
 
-    `after_seq` is the season's last record when it was resumed, 0 of a new one.
+    `after_seq` is the season's last record when it was resumed, 0 of a new one. `durable`: each
+    addition to the trail survives a loss of power; else it is left to the system, and only the
+    end is sure.
     """
     # What reads along is imported only where it was asked for: it would slow every start.
     members: list[Follower] = []
@@ -69,8 +79,7 @@ def following(
         if audit is not None:
             from hydra.operations.audit import AuditTrail
 
-            # A replay's own commits survive no loss of power either: one fsync at its end will do.
-            trail = held.enter_context(AuditTrail(audit, durable=False))
+            trail = held.enter_context(AuditTrail(audit, durable=durable))
             members.append(partial(_audit, trail))
         if logs:
             from hydra.operations.season_log import SeasonLog
@@ -90,11 +99,11 @@ def _audit(trail: AuditTrail, connection: Connection, season: str) -> None:
 
 
 @contextmanager
-def logged(settings: Settings, file: Path | None) -> Iterator[Logger | None]:
+def logged(settings: Settings, file: Path | None, name: str) -> Iterator[Logger | None]:
     """Logs of this command, to `file`, else LOG_FILE; None where neither is named.
 
-    An error that ends the command is logged as well. Raises ConfigError where the file cannot be
-    written.
+    `name` is the logger's. An error that ends the command is logged as well. Raises ConfigError
+    where the file cannot be written.
     """
     if file is None and settings.log_file is None:
         yield None
@@ -102,7 +111,7 @@ def logged(settings: Settings, file: Path | None) -> Iterator[Logger | None]:
     from hydra.operations.logs import configure, get_logger
 
     with configure(settings, file=file):
-        log = get_logger("hydra.replay")
+        log = get_logger(name)
         try:
             yield log
         except HydraError as error:

@@ -70,7 +70,7 @@ def play(asked: Playing) -> None:
             pass
         _show_end(asked, settings, url, stored.season.name, elapsed_s=None)
         return
-    with logged(settings, asked.log) as log:
+    with logged(settings, asked.log, "hydra.replay") as log:
         _play(with_gladiators(asked, settings), settings, url, stored, log)
 
 

@@ -93,6 +93,18 @@ def run(
         Path | None,
         typer.Option("--gladiators", metavar="FILE", help="TOML; default: HYDRA_GLADIATORS."),
     ] = None,
+    audit: Annotated[
+        bool,
+        typer.Option("--audit", help="Write what bears on trades to the audit trail as well."),
+    ] = False,
+    log: Annotated[
+        Path | None,
+        typer.Option(
+            "--log",
+            metavar="FILE",
+            help="Log what an operator would want to know; default: LOG_FILE, else nothing.",
+        ),
+    ] = None,
     db: Db = None,
     quiet: Annotated[
         bool, typer.Option("--quiet", help="Print nothing but warnings and errors.")
@@ -136,6 +148,8 @@ def run(
             warm_bars=warm_bars,
             db=db,
             quiet=quiet,
+            audit=audit,
+            log=log.expanduser().absolute() if log else None,
         )
     )
 

@@ -61,6 +61,7 @@ class Daemon:
     status_path: Path
     db: str  # its place, for the status
     say: Callable[[str], None]
+    followed: Callable[[], object] = lambda: None  # told of every commit
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
     _status: status.Status = field(init=False)
 
@@ -230,6 +231,7 @@ class Daemon:
         self._status = msgspec.structs.replace(self._status, cycle=cycle, at_ns=now_ns)
         if cycle >= self.store.stored_cycle:
             self._tell(self._status.state)
+            self.followed()
 
     def _tell(self, state: str, *, text: str = "") -> None:
         self._status = msgspec.structs.replace(

@@ -7,12 +7,15 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from threading import Event
 
 from apps.cli.failures import warn
+from apps.cli.followers import Followers, Logger, following, logged
 from apps.cli.models import Models
 from apps.cli.options import database_url
 from apps.cli.season import Request
@@ -53,6 +56,8 @@ class Running:
     warm_bars: int
     db: str | None
     quiet: bool
+    audit: bool
+    log: Path | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +75,11 @@ class Market:
 def run_season(asked: Running) -> None:
     """Play until the end or a stop. Raises HydraError."""
     settings = load_settings()
+    with logged(settings, asked.log, "hydra.run") as log:
+        _run_season(asked, settings, log)
+
+
+def _run_season(asked: Running, settings: Settings, log: Logger | None) -> None:
     url = database_url(asked.db)
     if asked.feed not in FEEDS:
         raise ConfigError(f"--feed {asked.feed!r} is none of: {', '.join(FEEDS)}")
@@ -87,7 +97,8 @@ def run_season(asked: Running) -> None:
     request = asked.request if before is None else asked.request.over(asked_for(before))
     if settings.gladiators is not None and request.gladiators is None:
         request = replace(request, gladiators=str(settings.gladiators.expanduser().absolute()))
-    market = _market(asked, request, settings, before)
+    say = partial(_say, log, not asked.quiet)
+    market = _market(asked, request, settings, before, say)
     models = Models(url, resumed=name if before else None, timely=asked.feed == "venues")
     season = build_live(
         name,
@@ -102,8 +113,27 @@ def run_season(asked: Running) -> None:
     )
     models.seat(season.gladiators)
     if settings.kill_switch:
-        warn("KILL_SWITCH is set in the environment: no engine may trade")
-    _play(asked, settings, url, season, market, models, resume=before is not None)
+        warning = "KILL_SWITCH is set in the environment: no engine may trade"
+        warn(warning)
+        if log is not None:
+            log.warning(warning, season=name)
+    along = following(
+        url,
+        name,
+        audit=settings.audit_file if asked.audit else None,
+        logs=log is not None,
+        after_seq=stored.journal_count if stored is not None else 0,
+        durable=True,
+    )
+    _play(asked, settings, url, season, market, models, say, along, resume=stored is not None)
+
+
+def _say(log: Logger | None, is_shown: bool, text: str) -> None:
+    """To whoever looks, and to the log."""
+    if is_shown:
+        print(text, file=sys.stderr)
+    if log is not None:
+        log.info(text)
 
 
 def _stored(url: str, name: str) -> queries.SeasonSummary | None:
@@ -117,7 +147,11 @@ def _stored(url: str, name: str) -> queries.SeasonSummary | None:
 
 
 def _market(
-    asked: Running, request: Request, settings: Settings, before: SeasonRow | None
+    asked: Running,
+    request: Request,
+    settings: Settings,
+    before: SeasonRow | None,
+    say: Callable[[str], None],
 ) -> Market:
     start_ns = None if before is None else _start_of(before)
     if asked.feed == "replay":
@@ -144,7 +178,7 @@ def _market(
     resolution_ns = timeframe_ns(asked.bar)
     now_ns = SystemClock().now_ns()
     instruments = instruments_of(asked.assets or ASSETS, request.instruments)
-    live, past = venue_market(instruments, asked.venues, resolution_ns, settings)
+    live, past = venue_market(instruments, asked.venues, resolution_ns, settings, say)
     return Market(
         instruments=tuple(instruments),
         resolution_ns=resolution_ns,
@@ -165,13 +199,10 @@ def _start_of(row: SeasonRow) -> int:
 
 def _play(
     asked: Running, settings: Settings, url: str, season: LiveSeason, market: Market,
-    models: Models, *, resume: bool,
+    models: Models, say: Callable[[str], None], along: AbstractContextManager[Followers], *,
+    resume: bool,
 ) -> None:  # fmt: skip
-    def say(text: str) -> None:
-        if not asked.quiet:
-            print(text, file=sys.stderr)
-
-    with open_season(url, season.row, resume=resume, durable=True) as store:
+    with open_season(url, season.row, resume=resume, durable=True) as store, along as followers:
         daemon = Daemon(
             season=season,
             store=store,
@@ -184,6 +215,7 @@ def _play(
             status_path=status.path_of(settings.home, season.row.name),
             db=place(url),
             say=say,
+            followed=followers.update,
         )
         say(f"season {season.row.name} in {place(url)}: hydra stop ends it, hydra status looks")
         digest = asyncio.run(daemon.play())

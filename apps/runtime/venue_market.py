@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from random import Random
 
 import httpx2
@@ -28,14 +27,16 @@ class VenueMarket:
         *,
         resolution_ns: int,
         settings: Settings,
+        say: Callable[[str], None],
     ) -> None:
-        """Raises ConfigError on a venue that is not known."""
+        """`say` is told when another venue takes over. Raises ConfigError on unknown venues."""
         for name in venues:
             venue_named(name)
         self._instruments = tuple(instruments)
         self._venues = tuple(venues)
         self._resolution_ns = resolution_ns
         self._settings = settings
+        self._say = say
         self._http: httpx2.AsyncClient | None = None
         self.live: VenueMinutes | None = None
 
@@ -50,7 +51,7 @@ class VenueMarket:
             rng=Random(clock.now_ns()),  # noqa: S311, it draws pauses
             http=self._http,
             resolution_ns=self._resolution_ns,
-            tell=_tell,
+            tell=self._tell,
             addresses=Addresses(
                 coinbase_ws=self._settings.coinbase_ws_url,
                 binance_ws=self._settings.binance_ws_url,
@@ -60,6 +61,9 @@ class VenueMarket:
         )
         async for minute in self.live.minutes():
             yield minute
+
+    def _tell(self, switch: Switch) -> None:
+        self._say(str(switch))
 
     async def aclose(self) -> None:
         if self.live is not None:
@@ -73,14 +77,13 @@ def venue_market(
     venues: Sequence[str],
     resolution_ns: int,
     settings: Settings,
+    say: Callable[[str], None],
 ) -> tuple[VenueMarket, VenuePast]:
     """The market, and its past. Raises ConfigError on a venue that is not known."""
-    market = VenueMarket(instruments, venues, resolution_ns=resolution_ns, settings=settings)
+    market = VenueMarket(
+        instruments, venues, resolution_ns=resolution_ns, settings=settings, say=say
+    )
     past = VenuePast(
         instruments, [venue_named(name) for name in venues], settings=settings, clock=SystemClock()
     )
     return market, past
-
-
-def _tell(switch: Switch) -> None:
-    print(switch, file=sys.stderr)

@@ -101,6 +101,25 @@ def test_its_rows_verify_and_its_bars_are_kept(
     assert (told["season"], told["state"], told["cycle"]) == ("whole", "finished", 500)
 
 
+def test_its_log_and_its_audit_trail_have_what_happened(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = home / "live.log"
+    words = ["run", *FEED, *WHO, "--season", "audited", "--speed", "0", "--quiet"]
+
+    assert run([*words, "--audit", "--log", str(log)]) == 0
+
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    told = [line["event"] for line in lines]
+    assert any(event.startswith("season audited in ") for event in told), told
+    assert any(event.startswith("season audited is finished, digest") for event in told), told
+    assert {"season begins", "season ends"} <= set(told), told
+    assert run(["audit", "verify", "--season", "audited", "--json"]) == 0
+    (trail,) = json.loads(capsys.readouterr().out)
+    assert trail["lines"] > 80
+    assert (trail["missing"], trail["state"]) == (0, "finished")
+
+
 def test_killed_at_any_moment_it_goes_on_and_ends_with_the_same_digest(
     whole: Path, home: Path
 ) -> None:
