@@ -20,6 +20,7 @@ from dataclasses import asdict, dataclass
 from decimal import Decimal
 from multiprocessing.connection import Connection
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 from rich.console import Console
@@ -116,11 +117,11 @@ def served(wait_s: float = 0.0) -> Iterator[None]:
     process = multiprocessing.get_context("spawn").Process(target=_serve, args=(there, wait_s))
     process.start()
     urls: dict[str, str] = here.recv()
-    for provider, variable in FOUR.items():
-        os.environ[f"{variable}_BASE_URL"] = urls[provider]
-        os.environ[f"{variable}_API_KEY"] = KEY
+    addresses = {f"{variable}_BASE_URL": urls[provider] for provider, variable in FOUR.items()}
+    keys = {f"{variable}_API_KEY": KEY for variable in FOUR.values()}
     try:
-        yield
+        with patch.dict(os.environ, addresses | keys):
+            yield
     finally:
         here.send("end")
         process.join()

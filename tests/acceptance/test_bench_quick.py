@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 
@@ -81,6 +82,7 @@ def test_a_measurement_is_read_as_it_was_printed() -> None:
 
 
 def test_the_cost_of_a_gladiators_call_is_measured_beside_the_sdks() -> None:
+    before = dict(os.environ)
     found = models.measure(calls=25, say=lambda what: None)
 
     assert set(found.wires) == {"deepseek", "anthropic", "xai", "google"}
@@ -91,3 +93,4 @@ def test_the_cost_of_a_gladiators_call_is_measured_beside_the_sdks() -> None:
     assert found.crowd.calls == models.CROWD
     assert found.memory_mb > 100
     assert "| missed deadlines, 200 at once |" in models.markdown(found)
+    assert dict(os.environ) == before  # whoever runs next in this process has no keys
