@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 from sqlalchemy import func, make_url, select, text
 
 from hydra.errors import ConfigError, JournalFault, StorageError
+from hydra.feeds.tables import rows_between
 from hydra.storage import copying, queries, tables
+from hydra.storage.bars import KeptBar, SeasonBars
 from hydra.storage.copying import SEASON_TABLES, copy_season
 from hydra.storage.database import reading, writing
 from hydra.storage.memory import MemoryDatabase
@@ -22,6 +25,7 @@ from hydra.storage.schema import downgrade, ensure
 from hydra.storage.store import open_season
 from hydra.storage.verify import verify_season
 from hydra.tournament.season import LessonRow, ModelCallRow, PromptRow, SeasonStore
+from tests.support.bars import a_random_walk
 from tests.support.processes import die, fork
 from tests.support.seasons import START_NS, a_season, a_ticket, play
 
@@ -58,8 +62,15 @@ def source(place: Place) -> str:
     url = place("sqlite", "source")
     ensure(url)
     with open_season(url, a_season(), resume=False) as store:
+        keep_bars(url, store.season_id)
         play_all(store)
     return url
+
+
+def keep_bars(url: str, season_id: int) -> None:
+    table = a_random_walk(np.random.default_rng(3), bars=4)
+    bars = [KeptBar(rows_between(table, i, i + 1), "silent" * (i % 2)) for i in range(4)]
+    SeasonBars(url, season_id).append(bars)
 
 
 def play_all(store: SeasonStore, *, close: bool = True) -> str:
@@ -67,6 +78,7 @@ def play_all(store: SeasonStore, *, close: bool = True) -> str:
     store.prompt(PromptRow(sha256=sha256(b"be wise").hexdigest(), version="v1", text="be wise"))
     for attempt, reply in enumerate(("buy\tlow\\.\n", '"\u4f60\u597d" \\N', ""), start=1):
         call: dict[str, Any] = {
+            "asked_ns": START_NS,
             "attempt": attempt,
             "prompt_sha256": "cd" * 32,
             "reply_sha256": sha256(reply.encode()).hexdigest(),
@@ -76,7 +88,7 @@ def play_all(store: SeasonStore, *, close: bool = True) -> str:
             "cost_units": 2**62,
         }
         store.journal(0, START_NS, "ema", "model", None, msgspec.json.encode(call))
-        del call["reply_sha256"]
+        del call["reply_sha256"], call["asked_ns"]
         store.model_call(
             ModelCallRow(
                 engine="ema", at_ns=START_NS, provider="x", model="m", model_said="",
@@ -134,6 +146,7 @@ def test_all_rows_arrive_and_the_copy_can_be_resumed(
     monkeypatch.setattr(copying, "_PAGE_ROWS", 3)
     source, target = place(kind_from, "source"), place(kind_to, "target")
     with open_season(source, a_season(), resume=False) as store:
+        keep_bars(source, store.season_id)
         play_all(store, close=False)
     seen: list[tuple[int, int]] = []
 

@@ -107,10 +107,7 @@ def test_the_page_names_every_key_and_address(name: str) -> None:
 def test_the_addresses_of_the_example_are_the_providers_own() -> None:
     said = dict(re.findall(r"^#(\w+_BASE_URL)=(\S+)$", ENV, re.MULTILINE))
 
-    assert said == {
-        one.url_variable: one.url.removesuffix("/v1") if name == "ollama" else one.url
-        for name, one in PROVIDERS.items()
-    }
+    assert said == {one.url_variable: one.url for one in PROVIDERS.values()}
 
 
 def test_every_reason_to_abstain_is_on_the_page() -> None:

@@ -15,7 +15,7 @@ from hydra.feeds.history.coinbase import Coinbase
 from hydra.feeds.history.venue import Ask, Candle, Pair, Refusal, Unreadable, Venue, pair_of
 from hydra.feeds.history.venues import VENUES, address_of, bar_of, venue_named
 from hydra.market.timeframes import timeframe_ns
-from hydra.settings import Settings
+from hydra.settings import load_settings
 from tests.support.shared_data import shared_data
 
 HOUR_NS = 3_600 * NS_PER_S
@@ -259,9 +259,9 @@ def test_a_venue_that_there_is_not() -> None:
 def test_addresses_are_the_real_ones_unless_set(monkeypatch: pytest.MonkeyPatch) -> None:
     for venue in VENUES.values():
         monkeypatch.delenv(venue.setting, raising=False)
-    assert [address_of(venue, Settings()) for venue in VENUES.values()] == [
+    assert [address_of(venue, load_settings()) for venue in VENUES.values()] == [
         "https://api.coinbase.com", "https://data-api.binance.vision", "https://api.bybit.com",
     ]  # fmt: skip
     for venue in VENUES.values():
         monkeypatch.setenv(venue.setting, f"http://127.0.0.1:1/{venue.name}/")
-        assert address_of(venue, Settings()) == f"http://127.0.0.1:1/{venue.name}"
+        assert address_of(venue, load_settings()) == f"http://127.0.0.1:1/{venue.name}"
