@@ -81,6 +81,7 @@ def test_a_measurement_is_read_as_it_was_printed() -> None:
     assert from_json(json.dumps(found.as_json())) == found
 
 
+@pytest.mark.nightly
 def test_the_cost_of_a_gladiators_call_is_measured_beside_the_sdks() -> None:
     before = dict(os.environ)
     found = models.measure(calls=25, say=lambda what: None)

@@ -123,7 +123,7 @@ def test_its_log_and_its_audit_trail_have_what_happened(
 def test_killed_at_any_moment_it_goes_on_and_ends_with_the_same_digest(
     whole: Path, home: Path
 ) -> None:
-    for deaths, cycle in enumerate((1, 60, 61, 200, 420)):
+    for deaths, cycle in enumerate((1, 61, 420)):
         child = start(home, "--season", "torn", "--speed", "0")
         until(lambda at=cycle: cycle_of(home, "torn") >= at, child)  # type: ignore[misc]
         child.send_signal(signal.SIGKILL)

@@ -167,11 +167,11 @@ def test_a_season_that_is_recorded_and_replayed_has_the_same_digest_and_asks_nob
 def test_two_seasons_against_the_same_models_have_the_same_digest(arena: Home) -> None:
     there = arena(lively)
 
-    assert there.replay("one") == 0
-    assert there.replay("two") == 0
+    assert there.replay("one", to="2024-01-06") == 0
+    assert there.replay("two", to="2024-01-06") == 0
 
     assert there.digest("one") == there.digest("two")
-    assert there.replay("other", "--seed", "2") == 0
+    assert there.replay("other", "--seed", "2", to="2024-01-06") == 0
     assert there.digest("other") != there.digest("one")
 
 
@@ -184,9 +184,8 @@ def test_answers_that_take_longer_than_a_bar_verify_and_are_heard_again(arena: H
 
     assert there.sql("SELECT count(*) FROM hydra_trades WHERE engine = 'mine'")[0][0] > 0
     assert run(["db", "verify", "--season", "live"]) == 0
-    assert (
-        there.replay("again", "--models", "recorded", "--recording", "live", to="2024-01-05") == 0
-    )
+    again = ["again", "--models", "recorded", "--recording", "live"]
+    assert there.replay(*again, to="2024-01-05") == 0
     assert there.digest("again") == there.digest("live")
 
 

@@ -23,9 +23,9 @@ ROOT = Path(__file__).resolve().parents[2]
 CYCLES = 400
 
 
-def start_writer(url: str, commit_every: int) -> subprocess.Popen[str]:
+def start_writer(url: str, commit_every: int, cycles: int = CYCLES) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "tests.support.season_writer", url, str(CYCLES), str(commit_every)],
+        [sys.executable, "-m", "tests.support.season_writer", url, str(cycles), str(commit_every)],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         text=True,
@@ -79,7 +79,8 @@ def test_on_postgres(postgres_url: str, seed: int) -> None:
 
 def test_while_it_lives_no_other_process_may_write_its_season(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/hydra.db"
-    writer = start_writer(url, 1)
+    # Many cycles: it must not have ended, however long this process is kept waiting.
+    writer = start_writer(url, 1, cycles=1_000_000)
     try:
         wait_for_commits(writer, 1)
         with pytest.raises(StorageError, match=f"being played by process {writer.pid}"):
