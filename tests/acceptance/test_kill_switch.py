@@ -26,15 +26,20 @@ from tests.support.seasons import a_season as a_row
 KILL = "UPDATE guardian_state SET kill_switch=1;   -- stops all trading within one cycle"
 RELEASE = "UPDATE guardian_state SET kill_switch=0;   -- releases it, likewise"
 ANOTHER_PROGRAM = """
-import sqlite3, sys
+import sqlite3, sys, time
 with sqlite3.connect(sys.argv[1]) as database:
     database.executescript(sys.argv[2])
+time.sleep(0.03)
 """
 CYCLES = 250
 
 
 def by_another_process(path: Path, statement: str) -> None:
-    """What an operator does in another window."""
+    """What an operator does in another window, while the season decides.
+
+    It lasts longer than the 20 ms between two looks, on the fastest machine too: a decision that
+    is over sooner may be followed by a few cycles before the next look.
+    """
     subprocess.run([sys.executable, "-c", ANOTHER_PROGRAM, str(path), statement], check=True)
 
 
