@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -28,6 +29,17 @@ Db = Annotated[
         metavar="URL",
         help="The database: sqlite:///file or postgresql://…; default: HYDRA_DB_URL,"
         " else data/hydra/hydra.db of the project.",
+    ),
+]
+Audit = Annotated[
+    bool, typer.Option("--audit", help="Write what bears on trades to the audit trail as well.")
+]
+Log = Annotated[
+    Path | None,
+    typer.Option(
+        "--log",
+        metavar="FILE",
+        help="Log what an operator would want to know; default: LOG_FILE, else nothing.",
     ),
 ]
 Json = Annotated[

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from apps.cli.options import Db, Json
+from apps.cli.options import Audit, Db, Json, Log
 from apps.cli.tables import Column, minute, prose, show_rows, text, whole
 
 STOP_S = 60  # that `hydra stop` waits
@@ -93,18 +93,8 @@ def run(
         Path | None,
         typer.Option("--gladiators", metavar="FILE", help="TOML; default: HYDRA_GLADIATORS."),
     ] = None,
-    audit: Annotated[
-        bool,
-        typer.Option("--audit", help="Write what bears on trades to the audit trail as well."),
-    ] = False,
-    log: Annotated[
-        Path | None,
-        typer.Option(
-            "--log",
-            metavar="FILE",
-            help="Log what an operator would want to know; default: LOG_FILE, else nothing.",
-        ),
-    ] = None,
+    audit: Audit = False,
+    log: Log = None,
     db: Db = None,
     quiet: Annotated[
         bool, typer.Option("--quiet", help="Print nothing but warnings and errors.")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -17,7 +16,7 @@ from threading import Event
 from apps.cli.failures import warn
 from apps.cli.followers import Followers, Logger, following, logged
 from apps.cli.models import Models
-from apps.cli.options import database_url
+from apps.cli.options import database_url, season_name
 from apps.cli.season import Request
 from apps.runtime import status
 from apps.runtime.daemon import Daemon, Past
@@ -39,7 +38,6 @@ from hydra.tournament.season import SeasonRow
 
 ASSETS = ("BTC-USD", "ETH-USD", "SOL-USD")
 FEEDS = ("venues", "replay")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,11 +81,8 @@ def _run_season(asked: Running, settings: Settings, log: Logger | None) -> None:
     url = database_url(asked.db)
     if asked.feed not in FEEDS:
         raise ConfigError(f"--feed {asked.feed!r} is none of: {', '.join(FEEDS)}")
-    if asked.season is not None and not _NAME.fullmatch(asked.season):
-        raise ConfigError(
-            f"--season {asked.season!r}: a name has up to 64 letters, digits, '.', '_' or '-'"
-            " and begins with a letter or digit"
-        )
+    if asked.season is not None:
+        season_name(asked.season, "--season")
     ensure(url)
     name = asked.season or next_season_name(url, "live")
     stored = _stored(url, name)
