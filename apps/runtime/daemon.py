@@ -4,29 +4,27 @@ The order of things is what makes a death at any moment harmless. A minute's bar
 durably, then they are played, then what came of them is committed. On start the kept bars are
 played again, which gives the same season; what is missing since then is made up for from the
 venue's candles, on which orders are settled and nobody is asked; then the market goes on.
+
+A fault of the database is such a death, but of the `Daemon` alone: the `Supervisor` makes another.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import groupby
-from pathlib import Path
 from typing import Protocol
 
-import msgspec
-
 from apps.cli.models import Models
-from apps.runtime import status
+from apps.runtime.backlog import Backlog
 from apps.runtime.live_season import LiveSeason
-from hydra.clock import Clock
+from apps.runtime.sentinel import Pulse
+from apps.runtime.status import Board
+from hydra.clock import NS_PER_S, Clock, monotonic_ns
 from hydra.errors import VenueDown
 from hydra.feeds.cycles import Cycles, joined
-from hydra.feeds.minutes import Minute, MinuteSource
+from hydra.feeds.minutes import Minute
 from hydra.feeds.tables import rows_between
 from hydra.market.bars import BarTable, Chunk
 from hydra.market.timeframes import timeframe_name
@@ -36,6 +34,9 @@ from hydra.storage.store import SqlSeasonStore
 
 NO_BAR = "no bar of it closed just now"
 MADE_UP = "made up from the venue's candles: the program was not there"
+LATE = "played too late to trade on: the program was held up"
+SETTLES = frozenset({MADE_UP, LATE})  # on such bars orders are settled and nobody is asked
+LATE_S = 30.0
 
 
 class Past(Protocol):
@@ -54,23 +55,17 @@ class Daemon:
     store: SqlSeasonStore
     kept: SeasonBars
     models: Models
-    source: MinuteSource
-    past: Past | None  # None: the source has no candles (a file)
+    backlog: Backlog
+    past: Past | None  # None: the source has no candles, and no time of its own (a file)
     warm_bars: int  # of each length, before the season
     clock: Clock
-    status_path: Path
-    db: str  # its place, for the status
+    pulse: Pulse
+    board: Board
     say: Callable[[str], None]
     followed: Callable[[], object] = lambda: None  # told of every commit
+    has_played: bool = field(default=False, init=False)  # a minute that was not stored before
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
-    _status: status.Status = field(init=False)
-
-    def __post_init__(self) -> None:
-        now_ns = self.clock.now_ns()
-        self._status = status.Status(
-            season=self.season.row.name, state="starting", pid=os.getpid(), db=self.db,
-            started_ns=now_ns, updated_ns=now_ns,
-        )  # fmt: skip
+    _mother: Mother = field(init=False)
 
     def stop(self) -> None:
         """End after the minute that is being played."""
@@ -78,10 +73,7 @@ class Daemon:
 
     async def play(self) -> str | None:
         """The season's digest where its feed came to its end, None where it was told to stop."""
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self.stop)
-        mother = Mother(
+        self._mother = Mother(
             plan=self.season.plan,
             contestants=self.season.contestants,
             streams=self.season.streams,
@@ -89,20 +81,17 @@ class Daemon:
             absent=self.season.absent,
             on_commit=self._committed,
         )
+        self.pulse.symbols = len(self.season.instruments)
         self._tell("recovering" if self.store.stored_cycle else "starting")
         try:
+            self.backlog.oldest()  # the venues are heard while the past is made up for
             await self.models.open()
-            digest = await mother.run(self._chunks(mother))
+            digest = await self._mother.run(self._chunks(self._mother))
         except _Stopped:
             self._tell("stopped")
             return None
-        except BaseException as error:
-            self._tell("failed", text=f"{type(error).__name__}: {error}"[:500])
-            raise
         finally:
-            for number in (signal.SIGTERM, signal.SIGINT):
-                loop.remove_signal_handler(number)
-            await self.source.aclose()
+            self.pulse.is_playing = False
             await self.models.aclose()
         self._tell("finished")
         return digest
@@ -133,29 +122,36 @@ class Daemon:
                 if chunk is not None:
                     yield chunk
         self._tell("playing")
+        self.pulse.beat_ns, self.pulse.is_playing = monotonic_ns(), True
         async for minute in self._minutes():
             if minute.close_ns <= newest_ns:
+                self.backlog.done()
                 continue
-            bars = [KeptBar(table, minute.fit.get(name, "")) for name, table in minute.bars.items()]
+            is_late = self._is_late(minute)
+            fit = {symbol: LATE if is_late else minute.fit.get(symbol, "") for symbol in minute.fit}
+            bars = [KeptBar(table, fit.get(name, "")) for name, table in minute.bars.items()]
             self.kept.append(bars)
-            unfit = {symbol: why for symbol, why in minute.fit.items() if why}
-            self._status = msgspec.structs.replace(self._status, unfit=unfit)
+            self.backlog.done()
+            self.pulse.unfit = {symbol: why for symbol, why in fit.items() if why}
             chunk = _chunk(cycles, minute.close_ns, bars)
             if chunk is not None:
                 yield chunk
+            self.pulse.beat_ns, self.has_played = monotonic_ns(), True
+
+    def _is_late(self, minute: Minute) -> bool:
+        """Whether the moment at which one could have traded on a minute has passed."""
+        if self.past is None:
+            return False
+        return self.clock.now_ns() - minute.close_ns > LATE_S * NS_PER_S
 
     async def _minutes(self) -> AsyncIterator[Minute]:
-        """Of the source, until it ends; raises _Stopped when told to stop."""
-        minutes = self.source.minutes()
+        """Of the backlog, until it ends; raises _Stopped when told to stop."""
         stopped = asyncio.ensure_future(self._stopping.wait())
         try:
             while True:
-                coming = asyncio.ensure_future(anext(minutes, None))
+                coming = self.backlog.oldest()
                 await asyncio.wait({coming, stopped}, return_when=asyncio.FIRST_COMPLETED)
                 if stopped.done():
-                    coming.cancel()
-                    with suppress(asyncio.CancelledError):
-                        await coming
                     raise _Stopped
                 minute = coming.result()
                 if minute is None:
@@ -212,9 +208,15 @@ class Daemon:
         if self.past is None:
             return
         fine_ns = min(stream.resolution_ns for stream in self.season.streams)
+        waiting = await self.backlog.waiting()
         now_ns = self.clock.now_ns()
+        end_ns = now_ns - now_ns % fine_ns
+        if waiting is not None:  # what was heard meanwhile is better than its candles
+            end_ns = min(end_ns, waiting.close_ns - fine_ns)
+        if end_ns <= newest_ns:
+            return
         try:
-            tables = await self.past.bars(fine_ns, newest_ns, now_ns - now_ns % fine_ns)
+            tables = await self.past.bars(fine_ns, newest_ns, end_ns)
         except VenueDown as error:
             self.say(f"what the market did meanwhile is unknown: {error}")
             return
@@ -228,16 +230,21 @@ class Daemon:
     # The status
 
     def _committed(self, cycle: int, now_ns: int) -> None:
-        self._status = msgspec.structs.replace(self._status, cycle=cycle, at_ns=now_ns)
-        if cycle >= self.store.stored_cycle:
-            self._tell(self._status.state)
-            self.followed()
-
-    def _tell(self, state: str, *, text: str = "") -> None:
-        self._status = msgspec.structs.replace(
-            self._status, state=state, updated_ns=self.clock.now_ns(), text=text
+        if cycle < self.store.stored_cycle:
+            return
+        self.pulse.exposed = frozenset(
+            ticket.instrument.symbol
+            for account in self._mother.accounts
+            for ticket in account.live.values()
+            if ticket.status == "OPEN"
         )
-        status.write(self.status_path, self._status)
+        self._tell(self.board.status.state, cycle=cycle, at_ns=now_ns)
+        self.followed()
+
+    def _tell(self, state: str, **changes: object) -> None:
+        self.board.tell(
+            state=state, updated_ns=self.clock.now_ns(), unfit=dict(self.pulse.unfit), **changes
+        )
 
 
 class _Stopped(Exception):
@@ -252,7 +259,7 @@ def _chunk(cycles: Cycles, close_ns: int, bars: Sequence[KeptBar]) -> Chunk | No
         close_ns,
         {bar.table.symbol: bar.table for bar in bars},
         {symbol: why for symbol, why in unfit.items() if why},
-        settles_only=any(bar.unfit == MADE_UP for bar in bars),
+        settles_only=any(bar.unfit in SETTLES for bar in bars),
     )
 
 

@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 import signal
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from random import Random
 from threading import Event
 
 from apps.cli.failures import warn
-from apps.cli.followers import Followers, Logger, following, logged
+from apps.cli.followers import Logger, following, logged
 from apps.cli.models import Models
 from apps.cli.options import database_url, season_name
 from apps.cli.season import Request
 from apps.runtime import status
+from apps.runtime.backlog import Backlog
 from apps.runtime.daemon import Daemon, Past
 from apps.runtime.live_season import LiveSeason, asked_for, build_live, instruments_of, is_live
-from hydra.clock import SystemClock, SystemTimer
+from apps.runtime.sentinel import Pulse, Sentinel
+from apps.runtime.supervisor import Supervisor
+from hydra.clock import NS_PER_S, SystemClock, SystemTimer
 from hydra.errors import ConfigError
 from hydra.feeds.barfile import load_bars
 from hydra.feeds.minutes import FileMinutes, MinuteSource
@@ -33,7 +38,7 @@ from hydra.storage import queries
 from hydra.storage.bars import SeasonBars
 from hydra.storage.database import place, reading
 from hydra.storage.schema import ensure
-from hydra.storage.store import next_season_name, open_season
+from hydra.storage.store import next_season_name, open_season, try_writing
 from hydra.tournament.season import SeasonRow
 
 ASSETS = ("BTC-USD", "ETH-USD", "SOL-USD")
@@ -94,33 +99,13 @@ def _run_season(asked: Running, settings: Settings, log: Logger | None) -> None:
         request = replace(request, gladiators=str(settings.gladiators.expanduser().absolute()))
     say = partial(_say, log, not asked.quiet)
     market = _market(asked, request, settings, before, say)
-    models = Models(url, resumed=name if before else None, timely=asked.feed == "venues")
-    season = build_live(
-        name,
-        request,
-        market.instruments,
-        resolution_ns=market.resolution_ns,
-        start_ns=market.start_ns,
-        kill_switch=settings.kill_switch,
-        client=models,
-        feed=market.told,
-        before=before,
-    )
-    models.seat(season.gladiators)
+    attempts = Attempts(asked, settings, url, name, request, market, say, log is not None, stored)
     if settings.kill_switch:
         warning = "KILL_SWITCH is set in the environment: no engine may trade"
         warn(warning)
         if log is not None:
             log.warning(warning, season=name)
-    along = following(
-        url,
-        name,
-        audit=settings.audit_file if asked.audit else None,
-        logs=log is not None,
-        after_seq=stored.journal_count if stored is not None else 0,
-        durable=True,
-    )
-    _play(asked, settings, url, season, market, models, say, along, resume=stored is not None)
+    _play(attempts, log)
 
 
 def _say(log: Logger | None, is_shown: bool, text: str) -> None:
@@ -192,32 +177,134 @@ def _start_of(row: SeasonRow) -> int:
     return start
 
 
-def _play(
-    asked: Running, settings: Settings, url: str, season: LiveSeason, market: Market,
-    models: Models, say: Callable[[str], None], along: AbstractContextManager[Followers], *,
-    resume: bool,
-) -> None:  # fmt: skip
-    with open_season(url, season.row, resume=resume, durable=True) as store, along as followers:
-        daemon = Daemon(
-            season=season,
-            store=store,
-            kept=SeasonBars(url, store.season_id),
-            models=models,
-            source=market.source,
-            past=market.past,
-            warm_bars=asked.warm_bars,
-            clock=SystemClock(),
-            status_path=status.path_of(settings.home, season.row.name),
-            db=place(url),
-            say=say,
-            followed=followers.update,
+class Attempts:
+    """Makes the daemons of one season, of what is stored of it by then."""
+
+    def __init__(
+        self,
+        asked: Running,
+        settings: Settings,
+        url: str,
+        name: str,
+        request: Request,
+        market: Market,
+        say: Callable[[str], None],
+        logs: bool,
+        stored: queries.SeasonSummary | None,
+    ) -> None:
+        """Raises ConfigError where no season can be made of what was asked."""
+        self.asked, self.settings, self.url, self.name = asked, settings, url, name
+        self.market, self.say = market, say
+        self._request = request
+        self._logs = logs
+        self._stored = stored
+        self._ready: tuple[Models, LiveSeason] | None = self._build()
+        clock = SystemClock()
+        now_ns = clock.now_ns()
+        self.backlog = Backlog(market.source)
+        paced = asked.feed == "venues"
+        self.pulse = Pulse(bar_s=market.resolution_ns / NS_PER_S if paced else None)
+        self.board = status.Board(
+            status.path_of(settings.home, name),
+            status.Status(
+                season=name, state="starting", pid=os.getpid(), db=place(url),
+                started_ns=now_ns, updated_ns=now_ns,
+            ),
+        )  # fmt: skip
+
+    def _build(self) -> tuple[Models, LiveSeason]:
+        """Engines that have seen nothing yet, and who answers them."""
+        models = Models(
+            self.url,
+            resumed=self.name if self._stored is not None else None,
+            timely=self.asked.feed == "venues",
         )
-        say(f"season {season.row.name} in {place(url)}: hydra stop ends it, hydra status looks")
-        digest = asyncio.run(daemon.play())
+        season = build_live(
+            self.name,
+            self._request,
+            self.market.instruments,
+            resolution_ns=self.market.resolution_ns,
+            start_ns=self.market.start_ns,
+            kill_switch=self.settings.kill_switch,
+            client=models,
+            feed=self.market.told,
+            before=self._stored.season if self._stored is not None else None,
+        )
+        models.seat(season.gladiators)
+        return models, season
+
+    @contextmanager
+    def daemon(self) -> Iterator[Daemon]:
+        """A daemon on the database as it is. Raises StorageError where that cannot be used."""
+        if self._ready is None:
+            self._stored = _stored(self.url, self.name)
+        models, season = self._ready or self._build()
+        self._ready = None
+        resume = self._stored is not None
+        along = following(
+            self.url,
+            self.name,
+            audit=self.settings.audit_file if self.asked.audit else None,
+            logs=self._logs,
+            after_seq=self._stored.journal_count if self._stored is not None else 0,
+            durable=True,
+        )
+        opened = open_season(self.url, season.row, resume=resume, durable=True)
+        with opened as store, along as followers:
+            self.say(f"season {self.name} in {place(self.url)}: hydra stop ends it,"
+                     " hydra status looks")  # fmt: skip
+            yield Daemon(
+                season=season,
+                store=store,
+                kept=SeasonBars(self.url, store.season_id),
+                models=models,
+                backlog=self.backlog,
+                past=self.market.past,
+                warm_bars=self.asked.warm_bars,
+                clock=SystemClock(),
+                pulse=self.pulse,
+                board=self.board,
+                say=self.say,
+                followed=followers.update,
+            )
+
+
+def _play(attempts: Attempts, log: Logger | None) -> None:
+    name, say = attempts.name, attempts.say
+    settings = attempts.settings
+
+    async def run() -> str | None:
+        supervisor = Supervisor(
+            attempts.daemon,
+            partial(try_writing, attempts.url, name),
+            backlog=attempts.backlog,
+            pulse=attempts.pulse,
+            board=attempts.board,
+            say=say,
+            rng=Random(SystemClock().now_ns()),  # noqa: S311, it draws pauses
+        )
+        return await supervisor.run()
+
+    with Sentinel(
+        attempts.pulse,
+        attempts.board,
+        folder=settings.home.expanduser(),
+        prices_s=settings.alarm_after_s,
+        command=shlex.split(settings.alarm_command),
+        warn=partial(_warn, log),
+    ):
+        digest = asyncio.run(run())
     if digest is None:
-        say(f"season {season.row.name} has stopped; hydra run --season {season.row.name} goes on")
+        say(f"season {name} has stopped; hydra run --season {name} goes on")
     else:
-        say(f"season {season.row.name} is finished, digest {digest}")
+        say(f"season {name} is finished, digest {digest}")
+
+
+def _warn(log: Logger | None, text: str) -> None:
+    """To whoever looks, even where nothing else is to be shown, and to the log."""
+    warn(text)
+    if log is not None:
+        log.warning(text)
 
 
 def stop_season(name: str | None, *, wait_s: float) -> str:

@@ -5,19 +5,21 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from pathlib import Path
+from threading import Lock
 
 import msgspec
 
 from hydra.errors import ConfigError
 
-STATES = ("starting", "recovering", "playing", "stopped", "finished", "failed")
+RUNNING = ("starting", "recovering", "playing", "waiting")
+STATES = (*RUNNING, "stopped", "finished", "failed")
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
     """How a season stands. Instants are ns, UTC."""
 
     season: str
-    state: str  # of STATES
+    state: str  # of STATES; waiting: for its database
     pid: int
     db: str  # where its rows are, without a password
     started_ns: int
@@ -26,12 +28,34 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     at_ns: int = 0  # the market's time
     unfit: dict[str, str] = msgspec.field(default_factory=dict)  # by symbol, why
     feed: dict[str, int | float | str] = msgspec.field(default_factory=dict)
-    text: str = ""  # why it failed
+    alarms: list[str] = []
+    text: str = ""  # why it failed, or what it waits for
 
     @property
     def runs(self) -> bool:
         """Whether its process says that it goes on, and is there."""
-        return self.state in ("starting", "recovering", "playing") and is_alive(self.pid)
+        return self.state in RUNNING and is_alive(self.pid)
+
+
+class Board:
+    """The status of this process, and its file. Two threads may tell of different things."""
+
+    def __init__(self, path: Path, status: Status) -> None:
+        self._path = path
+        self._lock = Lock()
+        self.status = status
+        self.fault = ""  # why the file could not be written the last time
+
+    def tell(self, **changes: object) -> None:
+        """Change the status and write it. That it cannot be written must not end a season."""
+        with self._lock:
+            self.status = msgspec.structs.replace(self.status, **changes)
+            try:
+                write(self._path, self.status)
+            except OSError as error:
+                self.fault = f"the status in {self._path} cannot be written: {error.strerror}"
+            else:
+                self.fault = ""
 
 
 def is_alive(pid: int) -> bool:
@@ -54,8 +78,12 @@ def write(path: Path, status: Status) -> None:
     """Whole or not at all. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_bytes(msgspec.json.format(msgspec.json.encode(status), indent=1))
-    partial.replace(path)
+    try:
+        partial.write_bytes(msgspec.json.format(msgspec.json.encode(status), indent=1))
+        partial.replace(path)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
 
 
 def read(path: Path) -> Status:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,13 +48,14 @@ def env_file() -> Path:
     return Path(named).expanduser() if named else project_root() / ".env"
 
 
-def _setting(name: str, **default: Any) -> Any:
+def _setting(name: str, **more: Any) -> Any:
     """A field of `Settings` that is the variable `name` of the table. Raises KeyError.
 
     Where no default is given, that of the table holds.
     """
-    default = default or {"default": BY_NAME[name].default}
-    return Field(validation_alias=name, description=BY_NAME[name].about, **default)
+    if not more.keys() & {"default", "default_factory"}:
+        more |= {"default": BY_NAME[name].default, "validate_default": True}
+    return Field(validation_alias=name, description=BY_NAME[name].about, **more)
 
 
 def _lower(value: object) -> object:
@@ -78,6 +80,8 @@ class Settings(BaseModel):
         "LOG_FORMAT", default="json"
     )
     log_file: Path | None = _setting("LOG_FILE", default=None)
+    alarm_after_s: float = _setting("HYDRA_ALARM_AFTER_S", gt=0, allow_inf_nan=False)
+    alarm_command: str = _setting("HYDRA_ALARM_COMMAND")
     coinbase_rest_url: str = _setting("COINBASE_REST_URL")
     binance_rest_url: str = _setting("BINANCE_REST_URL")
     bybit_rest_url: str = _setting("BYBIT_REST_URL")
@@ -92,6 +96,12 @@ class Settings(BaseModel):
             return None if path is None else path.expanduser()
         except RuntimeError as error:
             raise ValueError("there is no such user's home") from error
+
+    @field_validator("alarm_command")
+    @classmethod
+    def _readable(cls, command: str) -> str:
+        shlex.split(command)  # raises ValueError where a quote is not closed
+        return command
 
     @model_validator(mode="after")
     def _default_database(self) -> Self:

@@ -20,6 +20,8 @@ class Kind(StrEnum):
     URL = "url"  # http:// or https://
     SOCKET = "socket"  # ws:// or wss://
     PORT = "port"  # 1 to 65535
+    SECONDS = "seconds"  # a number above 0
+    COMMAND = "command"  # a program and its arguments, as a shell splits them
     SECRET = "secret"  # noqa: S105  # the name of the kind; its values are never shown
 
 
@@ -103,6 +105,15 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         name="LOG_FILE", group=LOGS, kind=Kind.PATH, is_field=True,
         about="Where seasons log to; hydra replay --log FILE goes before it.",
+    ),
+    Setting(
+        name="HYDRA_ALARM_AFTER_S", group=LOGS, kind=Kind.SECONDS, is_field=True,
+        about="How long prices may be unfit in hydra run before the operator is alarmed.",
+        default="300",
+    ),
+    Setting(
+        name="HYDRA_ALARM_COMMAND", group=LOGS, kind=Kind.COMMAND, is_field=True,
+        about="A program that gets every alarm of hydra run, one line on its standard input.",
     ),
     _venue(
         "COINBASE_REST_URL", Kind.URL, "Where Coinbase is asked for candles.",

@@ -1,143 +1,62 @@
-"""A program that was not there: what the market did meanwhile settles orders and asks nobody."""
+"""A program that was not there, or was held up: what the market did meanwhile settles orders and
+asks nobody."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from apps.cli.models import Models
-from apps.runtime import status
-from apps.runtime.daemon import MADE_UP, Daemon
-from apps.runtime.live_season import LiveSeason, no_bars
+from apps.runtime.backlog import Backlog
+from apps.runtime.daemon import LATE, LATE_S, MADE_UP
 from hydra.clock import NS_PER_S, ManualClock
-from hydra.engines.view import View
-from hydra.feeds.minutes import Minute
-from hydra.feeds.replay import streams_of
-from hydra.feeds.tables import rows_between
-from hydra.guardian.profiles import profile
-from hydra.market.bars import BarTable
-from hydra.mother.plan import SeasonPlan
-from hydra.portfolio.costs import costs_named
 from hydra.storage.bars import SeasonBars
 from hydra.storage.database import reading
 from hydra.storage.queries import decisions, trades
 from hydra.storage.store import open_season
-from hydra.tournament.season import SeasonRow
-from tests.support.bars import START_NS, a_table
-from tests.support.seasons import USD, a_contestant
+from tests.support.bars import START_NS
+from tests.support.daemons import MINUTE_NS, SYMBOL, Bars, Buyer, Rows, a_daemon, live_season
 
-MINUTE_NS = 60 * NS_PER_S
-SYMBOL = "BTC-USD"
 # Bought at the first bar with a stop at 95; the fall to 90 happens while nobody is there.
 CLOSES = [100.0, 101.0, 102.0, 101.0, 96.0, 90.0, 91.0, 100.0, 101.0, 102.0]
+MARKET = Bars(CLOSES)
 
 
-def market() -> BarTable:
-    return a_table(SYMBOL, CLOSES, "1m")
+class EndOfTest(Exception):
+    """The season stays open, as after a death."""
 
 
-class Minutes:
-    """Rows `first:last` of the market as a live source gives them."""
-
-    def __init__(self, first: int, last: int) -> None:
-        self._rows = range(first, last)
-
-    async def minutes(self) -> AsyncIterator[Minute]:
-        table = market()
-        for row in self._rows:
-            close_ns = int(table.open_ns[row]) + MINUTE_NS
-            yield Minute(close_ns, {SYMBOL: rows_between(table, row, row + 1)}, {SYMBOL: ""})
-
-    async def aclose(self) -> None:
-        pass
-
-
-class Candles:
-    """The venue's memory of the market."""
-
-    async def bars(self, resolution_ns: int, start_ns: int, end_ns: int) -> Mapping[str, BarTable]:
-        table = market()
-        first, last = np.searchsorted(table.open_ns, [start_ns, end_ns])
-        return {SYMBOL: rows_between(table, int(first), int(last))}
-
-
-class Buyer:
-    """Buys once; notes when it is asked."""
-
-    features = ()
-
-    def __init__(self) -> None:
-        self.asked: list[float] = []
-
-    def decide(self, view: View) -> Any:
-        self.asked.append(view.close)
-        if len(view.bars(100).close) == 1:
-            return [view.buy(stop=95.0, lots=Decimal(1))]
-        return ()
-
-
-def live(buyer: Buyer) -> LiveSeason:
-    instrument = market().instrument
-    empty = no_bars(instrument, MINUTE_NS)
-    streams = streams_of([empty])
-    plan = SeasonPlan(
-        mode="independent", profile=profile("none"), costs=costs_named("none"), seed=1,
-        start_ns=START_NS, sample_ns=MINUTE_NS, initial_units=25_000 * USD, luck_traders=0,
-        bootstrap_replicates=2, is_live=True, commit_ms=0, poll_ms=0,
-    )  # fmt: skip
-    return LiveSeason(
-        row=SeasonRow(
-            name="live", mode="independent", profile="none", seed=1,
-            initial_units=25_000 * USD, settings={"feed": {}}, inputs=(),
-        ),
-        plan=plan,
-        contestants=(a_contestant("buyer", buyer),),
-        absent=(),
-        gladiators=(),
-        models="off",
-        streams=streams,
-        empty={SYMBOL: empty},
-        instruments={SYMBOL: instrument},
-    )  # fmt: skip
-
-
-def play(url: str, home: Path, buyer: Buyer, source: Minutes, now_row: int, **more: Any) -> Any:
-    """Play until the source has no more; the season stays open, as after a death."""
-    season = live(buyer)
+def play(
+    url: str, home: Path, buyer: Buyer, rows: range, *, now_row: float, resume: bool = False
+) -> list[str]:
+    """Play rows of the market, beginning at an instant, counted in rows; what was said."""
+    season = live_season(buyer)
     said: list[str] = []
 
-    class EndOfTest(Exception):
-        pass
+    async def live(store: Any) -> None:
+        clock = ManualClock(START_NS + round(now_row * MINUTE_NS))
 
-    class Ending(Minutes):
-        async def minutes(self) -> AsyncIterator[Minute]:
-            async for minute in source.minutes():
-                yield minute
-            raise EndOfTest
+        def pass_time(row: int) -> None:
+            clock.set_ns(max(clock.now_ns(), START_NS + (row + 1) * MINUTE_NS))
 
-    with open_season(url, season.row, resume=more.get("resume", False), durable=True) as store:
-        daemon = Daemon(
-            season=season,
-            store=store,
-            kept=SeasonBars(url, store.season_id),
-            models=Models(url),
-            source=Ending(0, 0),
-            past=Candles(),
-            warm_bars=0,
-            clock=ManualClock(START_NS + now_row * MINUTE_NS),
-            status_path=status.path_of(home, "live"),
-            db=url,
-            say=said.append,
+        backlog = Backlog(Rows(MARKET, rows, before=pass_time, end=EndOfTest()))
+        daemon = a_daemon(
+            season, url, store, backlog, home, past=MARKET, clock=clock, say=said.append
         )
         with suppress(EndOfTest):
-            asyncio.run(daemon.play())
+            await daemon.play()
+        await backlog.aclose()
+
+    with open_season(url, season.row, resume=resume, durable=True) as store:
+        asyncio.run(live(store))
     return said
+
+
+def kept(url: str) -> list[str]:
+    instrument = MARKET.table.instrument
+    return [bar.unfit for bar in SeasonBars(url, 1).load({SYMBOL: instrument})]
 
 
 def test_a_stop_that_the_gap_went_through_is_settled_and_nobody_decided_in_it(
@@ -145,33 +64,53 @@ def test_a_stop_that_the_gap_went_through_is_settled_and_nobody_decided_in_it(
 ) -> None:
     url = f"sqlite:///{tmp_path}/hydra.db"
     first = Buyer()
-    play(url, tmp_path, first, Minutes(0, 3), now_row=3)
+    play(url, tmp_path, first, range(3), now_row=0)
     with reading(url) as connection:
         assert [t.status for t in trades(connection)] == ["OPEN"]
 
     again = Buyer()
-    said = play(url, tmp_path, again, Minutes(8, 10), now_row=8, resume=True)
+    said = play(url, tmp_path, again, range(8, 10), now_row=8, resume=True)
 
     with reading(url) as connection:
         (ticket,) = trades(connection)
-        kept = SeasonBars(url, 1).load({SYMBOL: market().instrument})
     assert ticket.exit_reason == "stop"
     assert ticket.exit_price == Decimal("95.00")
     assert ticket.closed_ns is not None and ticket.closed_ns < START_NS + 7 * MINUTE_NS
     assert first.asked == CLOSES[:3]
     assert again.asked == CLOSES[:3] + CLOSES[8:]
-    assert [bar.unfit for bar in kept] == [""] * 3 + [MADE_UP] * 5 + [""] * 2
+    assert kept(url) == [""] * 3 + [MADE_UP] * 5 + [""] * 2
     assert any("made up" in line for line in said)
 
 
 def test_a_season_with_a_gap_is_played_again_as_it_was(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/hydra.db"
-    play(url, tmp_path, Buyer(), Minutes(0, 3), now_row=3)
-    play(url, tmp_path, Buyer(), Minutes(8, 9), now_row=8, resume=True)
+    play(url, tmp_path, Buyer(), range(3), now_row=0)
+    play(url, tmp_path, Buyer(), range(8, 9), now_row=8, resume=True)
     with reading(url) as connection:
         before = decisions(connection, limit=100)
 
-    play(url, tmp_path, Buyer(), Minutes(9, 10), now_row=9, resume=True)
+    play(url, tmp_path, Buyer(), range(9, 10), now_row=9, resume=True)
 
     with reading(url) as connection:
         assert decisions(connection, limit=100)[: len(before)] == before
+
+
+def test_what_was_heard_meanwhile_is_not_made_up(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/hydra.db"
+    play(url, tmp_path, Buyer(), range(3), now_row=0)
+
+    again = Buyer()
+    play(url, tmp_path, again, range(6, 10), now_row=10, resume=True)
+
+    # Rows 3 to 5 come from candles; 6 and on waited, and are too old to trade on but for the last.
+    assert kept(url) == [""] * 3 + [MADE_UP] * 3 + [LATE] * 3 + [""]
+    assert again.asked == [*CLOSES[:3], CLOSES[9]]
+
+
+def test_a_minute_is_late_when_one_could_no_longer_have_traded_on_it(tmp_path: Path) -> None:
+    minute_s = MINUTE_NS / NS_PER_S
+    for name, late_s, asked in (("timely", LATE_S, 1), ("late", LATE_S + 1, 0)):
+        buyer = Buyer()
+        url = f"sqlite:///{tmp_path}/{name}.db"
+        play(url, tmp_path, buyer, range(1), now_row=1 + late_s / minute_s)
+        assert len(buyer.asked) == asked, name

@@ -31,6 +31,7 @@ from hydra.storage.database import (
     sqlite_path,
     storage_error,
     storage_errors,
+    writing,
 )
 from hydra.storage.journal import GENESIS, Chain, read_chain
 from hydra.storage.locks import FileLock, Lock, PostgresLock
@@ -370,3 +371,12 @@ def next_season_name(url: str, stem: str = "season") -> str:
         names: Sequence[str] = connection.execute(select(tables.seasons.c.name)).scalars().all()
     numbers = [int(match[1]) for name in names if (match := pattern.fullmatch(name))]
     return f"{stem}-{max(numbers, default=0) + 1}"
+
+
+def try_writing(url: str, season: str) -> None:
+    """Write to the season's row what it holds already. Raises StorageError where that fails."""
+    seasons = tables.seasons
+    with writing(url) as connection:
+        connection.execute(
+            update(seasons).where(seasons.c.name == season).values(cycle=seasons.c.cycle)
+        )
