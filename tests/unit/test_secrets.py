@@ -205,7 +205,7 @@ def test_a_password_without_its_vault_is_an_error_and_so_is_a_wrong_one(
     no_vault = Vault(path=tmp_path / "no.json")
     env_file = tmp_path / ".env"
 
-    with pytest.raises(ConfigError, match="no vault at"):
+    with pytest.raises(ConfigError, match=r"no vault at .* is set \(the environment\): unset it"):
         Secrets(environment=OPENED, env_file=env_file, vault=no_vault).find(NAME)
     wrong = {"TRADING_VAULT_PASSWORD": "not the password"}
     with pytest.raises(ConfigError, match="does not open"):

@@ -152,7 +152,15 @@ class Secrets:
             return None
         with self._opening:
             if self._contents is None:
-                self._contents = self.vault().read(password.value)
+                vault = self.vault()
+                try:
+                    vault.must_exist()
+                except ConfigError as error:
+                    raise ConfigError(
+                        f"{error}. It is looked for because {PASSWORD} is set ({password.source}):"
+                        " unset it where no vault is meant"
+                    ) from None
+                self._contents = vault.read(password.value)
         return self._contents
 
 
