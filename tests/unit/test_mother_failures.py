@@ -252,7 +252,7 @@ def test_nothing_is_nothing(nothing: object) -> None:
         (np.array([1.0]), "returned ndarray"),
         (SimpleNamespace(), "returned SimpleNamespace"),
     ],
-    ids=lambda value: str(value)[:30],
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )
 def test_what_is_no_list_of_intents_is_a_failure(nonsense: object, said: str) -> None:
     season = play(Doing(lambda view, asked: nonsense))
