@@ -34,6 +34,7 @@ from hydra.mother.contestants import Contestant
 from hydra.mother.days import Days
 from hydra.mother.desk import Desk
 from hydra.mother.discipline import Discipline
+from hydra.mother.eliminations import Eliminations
 from hydra.mother.exits import Exits
 from hydra.mother.guardians import Guardians
 from hydra.mother.inputs import Inputs
@@ -152,12 +153,22 @@ class Mother:
             store=store,
             moment=self._moment,
         )
+        self._clockwork = Clockwork(self._contestants, plan.start_ns)
         self._exits = Exits(
             desk=self.desk,
             contestants=self._contestants,
             screens=self._screens,
+            clockwork=self._clockwork,
+            shadows=self._shadows,
             states=self._scores.states,
             store=store,
+        )
+        self._eliminations = Eliminations(
+            rules=plan.elimination,
+            start_ns=plan.start_ns,
+            desk=self.desk,
+            scores=self._scores,
+            exits=self._exits,
         )
         self._consensus = (
             Consensus(self.accounts[-1], self._scores) if plan.mode == "consensus" else None
@@ -173,7 +184,6 @@ class Mother:
             on_sound=self._discipline.trusted,
             on_fault=self._discipline.failed,
         )
-        self._clockwork = Clockwork(self._contestants, plan.start_ns)
         take_seats(
             self._contestants,
             self.accounts,
@@ -273,6 +283,8 @@ class Mother:
                 self.desk.drain(events)
             if is_due:
                 self._ring(now_ns)
+                if now_ns >= self._eliminations.due_ns and not chunk.settles_only:
+                    self._eliminations.judge(now_ns)
             if self.desk.watched:
                 self.desk.judge_invalidations(
                     closes_of([screens[i] for i in row_stream[first:last]])
@@ -324,7 +336,12 @@ class Mother:
             self._scores.sample(now_ns)
 
     def _set_alarm(self) -> None:
-        self._alarm_ns = min(self._days.end_ns, self._scores.next_sample_ns, self._clockwork.due_ns)
+        self._alarm_ns = min(
+            self._days.end_ns,
+            self._scores.next_sample_ns,
+            self._clockwork.due_ns,
+            self._eliminations.due_ns,
+        )
 
     def _ask_by_clock(self, now_ns: int, wishes: Wishes) -> None:
         for decide, view, seat in self._clockwork.due(now_ns, self._screens):
