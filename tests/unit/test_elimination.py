@@ -85,6 +85,16 @@ def test_only_trades_that_count_for_the_rank_make_it_one_to_judge() -> None:
     assert judged(*FOUR, reader).engine == "d"
 
 
+def test_one_alone_is_not_the_last() -> None:
+    """Who trades more than the others is not sent away before they can be judged."""
+    field = [entrant(name, -1, 2) for name in "abcd"]
+
+    assert judged(*field, entrant("busy", -50)).text == (
+        "nobody is eliminated: only busy of 5 engines has 3 closed trades yet"
+    )
+    assert judged(*field, entrant("busy", -50), entrant("other", -20)).engine == "busy"
+
+
 def test_nobody_with_enough_trades_is_nobody_judged() -> None:
     field = [entrant(name, -1, 2) for name in "abcde"]
 
@@ -157,7 +167,7 @@ def test_who_leaves_is_the_only_worst_loser_of_those_that_can_be_judged(
     able = [one for one in playing if one.counted_trades >= 3]
     worst = min((one.net_pnl_units for one in able), default=0)
     losers = [one.engine for one in able if one.net_pnl_units == worst < 0]
-    goes = losers[0] if len(losers) == 1 and len(playing) > 4 else None
+    goes = losers[0] if len(losers) == 1 < len(able) and len(playing) > 4 else None
     assert found.engine == goes
     assert found.text
 

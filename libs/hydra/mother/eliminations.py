@@ -31,6 +31,7 @@ class Eliminations:
         self._desk = desk
         self._scores = scores
         self._exits = exits
+        self._said = ""  # why nobody had to leave, the last time
         self.due_ns = start_ns + self._period_ns if self._period_ns else NEVER
 
     def judge(self, now_ns: int) -> None:
@@ -38,7 +39,9 @@ class Eliminations:
         self.due_ns = now_ns + self._period_ns - (now_ns - self.due_ns) % self._period_ns
         found = judge(self._scores.standings(), self._rules)
         if found.engine is None:
-            self._desk.record("", "spared", {"text": found.text})
+            if found.text != self._said:  # else nothing has changed for days
+                self._said = found.text
+                self._desk.record("", "spared", {"text": found.text})
             return
         account = next(one for one in self._desk.accounts if one.name == found.engine)
         self._exits.leave(account, State.ELIMINATED, found.text, BY_ELIMINATION)

@@ -2,8 +2,9 @@
 
 Judged are engines that play and hold a rank (references and those of whom nothing counts hold
 none) and have enough closed trades that count. The last of them by rank leaves, one at a time,
-when its net P&L is below zero; a draw at the last place sends nobody away. So many engines as
-there are weights to give go on playing: with that many or fewer nobody is judged at all.
+when its net P&L is below zero. One alone is not last: else who trades first would go before the
+others can be judged; a draw at the last place sends nobody away either. So many engines as there
+are weights to give go on playing: with that many or fewer nobody is judged at all.
 """
 
 from __future__ import annotations
@@ -59,8 +60,11 @@ def judge(places: Sequence[Standing], rules: EliminationRules) -> Judgement:
             f"{len(playing)} engines with a rank play, and {rules.least_playing} have to go on"
         )
     judged = [one for one in playing if one.entrant.counted_trades >= rules.least_trades]
-    if not judged:
-        return _nobody(f"none of {len(playing)} engines has {rules.least_trades} closed trades yet")
+    if len(judged) < 2:
+        who = f"only {judged[0].entrant.engine}" if judged else "none"
+        return _nobody(
+            f"{who} of {len(playing)} engines has {rules.least_trades} closed trades yet"
+        )
     worst = max(one.rank or 0 for one in judged)
     last = [one.entrant for one in judged if one.rank == worst]
     whose = f"of {len(judged)} judged (at least {rules.least_trades} closed trades each)"
@@ -75,14 +79,14 @@ def judge(places: Sequence[Standing], rules: EliminationRules) -> Judgement:
             f" net P&L {usd(last[0].net_pnl_units)}"
         )
     (one,) = last
-    better = [other.entrant for other in judged if other.entrant is not one]
-    before = ""
-    if better:
-        nearest = min(better, key=lambda other: (other.net_pnl_units, other.engine))
-        before = f", {usd(nearest.net_pnl_units - one.net_pnl_units)} behind {nearest.engine}"
+    next_up = min(
+        (other.entrant for other in judged if other.entrant is not one),
+        key=lambda other: (other.net_pnl_units, other.engine),
+    )
     return Judgement(
         engine=one.engine,
-        text=f"last {whose}: net P&L {usd(one.net_pnl_units)} after {one.counted_trades}" + before,
+        text=f"last {whose}: net P&L {usd(one.net_pnl_units)} after {one.counted_trades},"
+        f" {usd(next_up.net_pnl_units - one.net_pnl_units)} behind {next_up.engine}",
     )
 
 
