@@ -114,7 +114,8 @@ def test_a_live_season_eliminates_every_24_hours_and_a_death_changes_nothing(
     first, *_ = eliminated(path)
 
     child = subprocess.Popen(
-        [sys.executable, "-m", "apps.cli.main", *january, "--engines", WHO, "--season", "torn", "--speed", "1e6"],
+        [sys.executable, "-m", "apps.cli.main", *january, "--engines", WHO, "--season", "torn",
+         "--speed", "1e6"],
         cwd=ROOT, env={**os.environ, "HYDRA_HOME": str(home)}, stderr=subprocess.PIPE,
     )  # fmt: skip
     told, pause = status.path_of(home, "torn"), threading.Event()

@@ -203,22 +203,23 @@ def weights(season: Played, hours: int) -> dict[str, float]:
     return {name: found[name, at_ns].weight for name in "abexy"}
 
 
-def test_the_weight_of_who_leaves_passes_on_at_once() -> None:
-    """Here the last of those judged is third: two worse ones have closed no trade yet."""
-    some = [a_contestant(name, Churner(lots=lots)) for name, lots in (("a", -10.0), ("b", 1.0))]
-    some.append(a_contestant("e", Churner(lots=5)))
-    some += [a_contestant("x", Holder()), a_contestant("y", Churner(lots=150, also_at=1))]
-    some[-1] = a_contestant("y", Holder())
-    table = falling(40)
+@pytest.mark.parametrize(("sampled_h", "next_h"), [(1, 25), (7, 30)])
+def test_the_weight_of_who_leaves_passes_on_at_once(sampled_h: int, next_h: int) -> None:
+    """Here the last of those judged is third: two worse ones have closed no trade yet.
 
-    season = play(table, some)
+    Up to that instant the house earns by the old weights, however rarely samples are taken.
+    """
+    lots = {"a": -10.0, "b": 1.0, "e": 5.0}
+    some = [a_contestant(name, Churner(lots=one)) for name, one in lots.items()]
+    some += [a_contestant(name, Holder()) for name in "xy"]
+
+    season = play(falling(40), some, sample_ns=sampled_h * HOUR_NS)
 
     assert gone(season) == [("e", 24)]
-    tie = 0.15  # x and y hold the same
-    assert weights(season, 24) == pytest.approx(
-        {"a": 0.4, "b": 0.3, "e": 0.2, "x": 0.05, "y": 0.05}
-    )
-    assert weights(season, 25) == pytest.approx({"a": 0.4, "b": 0.3, "e": 0.0, "x": tie, "y": tie})
+    before = {"a": 0.4, "b": 0.3, "e": 0.2, "x": 0.05, "y": 0.05}  # x and y are equal
+    after = {"a": 0.4, "b": 0.3, "e": 0.0, "x": 0.15, "y": 0.15}
+    assert weights(season, 24) == pytest.approx(before)
+    assert weights(season, next_h) == pytest.approx(after)
     points = {line.engine: line.metrics["points"] for line in season.standings}
     assert points["e"] == pytest.approx(20)  # of the one day that was scored with it
 
@@ -328,8 +329,8 @@ def test_who_is_asked_by_the_clock_is_asked_no_more_either() -> None:
 
 @pytest.mark.parametrize(("counts_all", "leaves"), [(False, "f"), (True, "e")])
 def test_trades_from_before_a_cutoff_are_not_judged_by(counts_all: bool, leaves: str) -> None:
-    """Of e's trades only one was decided after its cutoff, at hour 20."""
-    e = a_contestant("e", Churner(lots=40), cutoff_ns=START_NS + 20 * HOUR_NS)
+    """Of e's trades, the worst of all, only one was decided after its cutoff, at hour 20."""
+    e = a_contestant("e", Churner(lots=400), cutoff_ns=START_NS + 20 * HOUR_NS)
 
     season = play(falling(30), field(e=e), counts_tagged=counts_all)
 
