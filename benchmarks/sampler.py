@@ -27,6 +27,7 @@ PHASES = (
     ("/hydra/mother/desk.py:record", "journal records"),
     ("/hydra/mother/desk.py:write_tickets", "ticket rows"),
     ("/hydra/mother/desk.py", "desk"),
+    ("/hydra/mother/floors.py", "desk"),
     ("/hydra/mother/ledgers.py", "desk"),
     ("/hydra/mother/shadow.py", "desk"),
     ("/hydra/mother/scorekeeper.py", "samples, scores, statistics"),

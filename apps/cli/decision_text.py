@@ -18,6 +18,8 @@ KINDS = (
     "failed",
     "benched",
     "breached",
+    "eliminated",
+    "spared",
     "latch",
     "breach",
     "target",

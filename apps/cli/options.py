@@ -31,6 +31,15 @@ Db = Annotated[
         " else data/hydra/hydra.db of the project.",
     ),
 ]
+EliminateEvery = Annotated[
+    int | None,
+    typer.Option(
+        "--eliminate-every",
+        metavar="H",
+        help="Hours of market time between two eliminations of the last; 0: never. Default:"
+        " 24 in hydra run, 0 in hydra replay.",
+    ),
+]
 Audit = Annotated[
     bool, typer.Option("--audit", help="Write what bears on trades to the audit trail as well.")
 ]

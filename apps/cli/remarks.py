@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 Row = Mapping[str, object]
+OUT = ("benched", "breached", "eliminated")  # states of those that no longer play
 MOST_REASON = 400  # characters
 # What a reason asks one to set.
 _VARIABLE = re.compile(r"\b[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+\b")
@@ -29,10 +30,10 @@ def unranked(cutoff: str, *, many: bool = False) -> str:
 
 
 def _out(rows: Iterable[Row]) -> list[str]:
-    """Who is benched or breached. Reasons that differ only in what to set are one line."""
+    """Who is out. Reasons that differ only in what to set are one line."""
     groups: dict[tuple[str, tuple[str, ...]], dict[str, list[str]]] = {}
     for row in rows:
-        if row.get("state") not in ("benched", "breached"):
+        if row.get("state") not in OUT:
             continue
         reason = str(row["reason"])
         reason = reason if len(reason) <= MOST_REASON else reason[: MOST_REASON - 1] + "…"

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from apps.cli.options import Audit, Db, Json, Log
+from apps.cli.options import Audit, Db, EliminateEvery, Json, Log
 
 Bars = Annotated[
     list[Path] | None,
@@ -79,6 +79,7 @@ def replay(
             help="From a bar's close to the order's arrival; default: 0.",
         ),
     ] = None,
+    eliminate_every: EliminateEvery = None,
     tz: Annotated[
         str | None,
         typer.Option(
@@ -170,6 +171,7 @@ def replay(
         latency_ms=latency_ms,
         models=models or ("recorded" if recording else None),
         recording=recording,
+        eliminate_every_h=eliminate_every,
         count_tagged=count_tagged or None,
         gladiators=_absolute([gladiators])[0] if gladiators else None,
     )

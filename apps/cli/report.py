@@ -17,7 +17,7 @@ from apps.cli.failures import plain
 from apps.cli.gladiator_lines import is_gladiator, shown_params
 from apps.cli.page import clip, environment
 from apps.cli.read_commands import trade_row
-from apps.cli.remarks import remarks
+from apps.cli.remarks import OUT, remarks
 from apps.cli.report_guardian import day_map, day_rows, latch_line, place
 from apps.cli.report_models import MOST_SAID, models_section
 from apps.cli.standings import HOUSE, standing_rows
@@ -98,6 +98,7 @@ def _gather(connection: Connection, season: str | None) -> dict[str, object]:
         "rows": rows,
         "forest": _forest(rows, opening),
         "remarks": remarks(rows),
+        "out": OUT,
         "looks": looks,
         "charts": charts,
         "curves": _pointer_data(charts),

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from apps.cli.options import Audit, Db, Json, Log
+from apps.cli.options import Audit, Db, EliminateEvery, Json, Log
 from apps.cli.tables import Column, minute, prose, show_rows, text, whole
 
 STOP_S = 60  # that `hydra stop` waits
@@ -81,6 +81,7 @@ def run(
     seed: Annotated[
         int | None, typer.Option("--seed", metavar="N", help="Of intervals and luck line.")
     ] = None,
+    eliminate_every: EliminateEvery = None,
     warm_bars: Annotated[
         int,
         typer.Option(
@@ -124,6 +125,7 @@ def run(
         mode=mode,
         cash=cash,
         seed=seed,
+        eliminate_every_h=eliminate_every,
         models=models,
         gladiators=absolute(gladiators) if gladiators else None,
     )

@@ -38,6 +38,7 @@ from hydra.market.timeframes import timeframe_name
 from hydra.mother.contestants import Contestant
 from hydra.mother.plan import MODES, SeasonPlan
 from hydra.portfolio.costs import costs_named
+from hydra.tournament.elimination import EliminationRules
 from hydra.tournament.season import EngineRow, SeasonRow
 
 NS_PER_HOUR = 3_600 * 1_000_000_000
@@ -69,6 +70,7 @@ class Request:
     gladiators: str | None = None  # a TOML file
     models: str | None = None  # of MODELS
     recording: str | None = None  # the season whose replies are heard again
+    eliminate_every_h: int | None = None  # of market time; 0: never
     count_tagged: bool | None = None  # decisions from before a model's cutoff hold ranks
 
     def over(self, other: Request) -> Request:
@@ -91,6 +93,7 @@ DEFAULTS = Request(
     cash="25000",
     latency_ms=0,
     models="live",
+    eliminate_every_h=0,
     count_tagged=False,
 )
 MODELS = ("live", "recorded", "off")
@@ -236,6 +239,7 @@ def build_season(
         inputs=tuple(digest for _, digest in loaded.inputs),
         initial_units=initial_units,
         kill_switch=kill_switch,
+        elimination=EliminationRules(every_h=request.eliminate_every_h or 0),
         counts_tagged=bool(request.count_tagged),
     )
     lengths = {(table.symbol, table.resolution_ns): len(table) for table in tables}

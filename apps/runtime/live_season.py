@@ -37,9 +37,11 @@ from hydra.market.timeframes import timeframe_name, timeframe_ns
 from hydra.mother.contestants import Contestant
 from hydra.mother.plan import MODES, SeasonPlan
 from hydra.portfolio.costs import costs_named
+from hydra.tournament.elimination import EliminationRules
 from hydra.tournament.season import EngineRow, SeasonRow
 
 DEFAULT_TIMEFRAME = "15m"  # of rule engines, where nobody says: minutes are mostly costs
+ELIMINATE_EVERY_H = 24
 DECIMALS = 2  # of prices of a symbol that nobody declared
 
 
@@ -75,7 +77,7 @@ def build_live(
     `feed` tells the season's row where its bars come from. `before` is the stored season that
     is resumed.
     """
-    request = asked.over(DEFAULTS)
+    request = asked.over(replace(DEFAULTS, eliminate_every_h=ELIMINATE_EVERY_H))
     latency_ns = checked_latency_ms(request.latency_ms) * MS
     among = PROFILES if request.profiles is None else load_profiles(Path(request.profiles))
     tables = [no_bars(one, resolution_ns) for one in instruments]
@@ -96,6 +98,7 @@ def build_live(
         sample_ns=max(NS_PER_HOUR, resolution_ns),
         initial_units=cash_units(str(request.cash)),
         kill_switch=kill_switch,
+        elimination=EliminationRules(every_h=request.eliminate_every_h or 0),
         counts_tagged=bool(request.count_tagged),
         is_live=True,
         commit_ms=0,

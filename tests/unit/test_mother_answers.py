@@ -14,8 +14,10 @@ from hydra.engines.protocol import Abstention, Answer, Refusal
 from hydra.engines.view import View
 from hydra.market.bars import BarTable
 from hydra.mother.contestants import NEVER
+from hydra.portfolio.columns import BY_BENCH
 from hydra.portfolio.intents import Invalidation, OrderType
 from hydra.storage.memory import MemoryDatabase
+from hydra.tournament.ranking import State
 from hydra.tournament.season import (
     TAG_CUTOFF,
     EngineRow,
@@ -235,7 +237,7 @@ def test_a_late_answer_of_who_was_benched_meanwhile_is_dropped() -> None:
 
     def latch(mother: Any, cycle: int, now_ns: int) -> None:
         if cycle == 2:
-            mother._dismiss(mother.accounts[0], "benched", "test", 12)
+            mother._exits.leave(mother.accounts[0], State.BENCHED, "test", BY_BENCH)
 
     def paid(view: View) -> Answer:
         order = view.buy(stop=view.close * 0.5)

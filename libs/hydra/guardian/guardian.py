@@ -15,7 +15,8 @@ from hydra.errors import ConfigError
 from hydra.guardian.changes import killed, review_amend, review_close
 from hydra.guardian.days import DayClock
 from hydra.guardian.gates import cooldown_key
-from hydra.guardian.memory import NO_FLOOR, Limits, Memory, Reservation, part
+from hydra.guardian.limits import Limits
+from hydra.guardian.memory import NO_FLOOR, Memory, Reservation, part
 from hydra.guardian.profiles import Profile
 from hydra.guardian.proposal import Former
 from hydra.guardian.risks import Risks
@@ -30,7 +31,6 @@ from hydra.guardian.verdicts import (
     Refused,
     TargetReached,
     Trail,
-    usd,
 )
 from hydra.market.sessions import is_open as calendar_is_open
 from hydra.portfolio.account import AccountState, MarketState
@@ -163,7 +163,7 @@ class Guardian:
             if latch.until_ns is None or latch.until_ns > at_ns
         }
         self._limits[name].set_floors(memory)
-        breaches = self._judge_equity(memory, equity_units, at_ns)
+        breaches = self._limits[name].judge(memory, equity_units, at_ns)
         return DayRoll(
             day=memory.day,
             daily_floor_units=_known(memory.daily_floor),
@@ -199,21 +199,7 @@ class Guardian:
         The guardian's own floor; once that was reached, the firm's, so that a failed
         challenge is noticed while positions are still being closed; -2**62 for none.
         """
-        memory = self._memories[name]
-        latches = memory.latches
-        watches_firm = bool(self.profile.firm)
-        daily, total = memory.daily_floor, memory.total_floor
-        if "daily-loss" in latches:
-            hard = watches_firm and self._daily_is_hard and "firm-daily-loss" not in latches
-            daily = memory.firm_daily_floor - 1 if hard else NO_FLOOR
-        if "max-loss" in latches:
-            hard = watches_firm and "firm-max-loss" not in latches
-            total = memory.firm_total_floor - 1 if hard else NO_FLOOR
-        return daily, total
-
-    @property
-    def _daily_is_hard(self) -> bool:
-        return self.profile.daily is not None and self.profile.daily.kind == "hard"
+        return self._limits[name].watched(self._memories[name])
 
     def trail(self, name: str) -> Trail | None:
         """How the total floor moves between resets; None where it does not."""
@@ -275,33 +261,7 @@ class Guardian:
         everything else for the season; positions are the caller's to close.
         """
         memory = self._memories[name]
-        return self._judge_equity(memory, min(worst_units, equity_units), at_ns)
-
-    def _judge_equity(self, memory: Memory, worst: int, at_ns: int) -> tuple[Breach, ...]:
-        memory.worst_units = min(memory.worst_units, worst)
-        firm = self.profile.firm
-        found: list[Breach] = []
-
-        def latch(rule: str, until_ns: int | None, floor: int, text: str) -> None:
-            if rule not in memory.latches:
-                text = f"equity {usd(worst)} reached {text} {usd(floor)}"
-                breach = Breach(rule, at_ns, until_ns, floor, worst, text)
-                memory.latches[rule] = breach
-                memory.breach = memory.breach or rule
-                found.append(breach)
-
-        if worst <= memory.daily_floor:
-            latch("daily-loss", memory.day_end_ns, memory.daily_floor, "the day's floor")
-        if worst <= memory.total_floor:
-            latch("max-loss", None, memory.total_floor, "the account's floor")
-        if firm:
-            if worst < memory.firm_daily_floor and self._daily_is_hard:
-                text = f"{firm}'s daily limit, the challenge is failed:"
-                latch("firm-daily-loss", None, memory.firm_daily_floor, text)
-            if worst < memory.firm_total_floor:
-                text = f"{firm}'s maximum loss, the challenge is failed:"
-                latch("firm-max-loss", None, memory.firm_total_floor, text)
-        return tuple(found)
+        return self._limits[name].judge(memory, min(worst_units, equity_units), at_ns)
 
     # Intents
 

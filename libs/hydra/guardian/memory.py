@@ -6,7 +6,6 @@ from decimal import Decimal
 
 import msgspec
 
-from hydra.guardian.profiles import Profile
 from hydra.guardian.verdicts import Breach
 from hydra.portfolio.account import AccountState
 
@@ -104,60 +103,6 @@ class Memory(msgspec.Struct, kw_only=True):
         while recent and recent[0] <= at_ns - NS_PER_MINUTE:
             del recent[0]
         recent.append(at_ns)
-
-
-class Limits:
-    """A profile's loss limits as amounts of one account. Sources: FTMO.md, section 1.
-
-    The guardian's floors lie above the firm's by (limit_frac - guard_frac) of their base, so
-    that they move and lock together. Amounts are rounded down, floors thereby up.
-    """
-
-    def __init__(self, profile: Profile, initial_units: int) -> None:
-        self.profile = profile
-        self.initial_units = initial_units
-        total = profile.max
-        self._total_units = part(initial_units, total.limit_frac) if total else 0
-        self._total_guard_units = part(initial_units, total.guard_frac) if total else 0
-        self._lock_units = NO_LOCK
-        if total is not None and total.mode != "static" and total.lock_at_frac is not None:
-            self._lock_units = part(initial_units, total.lock_at_frac)
-        self.trails = total is not None and total.mode in ("trailing_closed", "trailing_intraday")
-
-    def set_floors(self, memory: Memory) -> None:
-        """Work out the floors from the day's reference and the peak.
-
-        And how much all stops together may lose, whatever the next reset brings: there the
-        daily floor becomes the balance then less the daily limit, and a trailing floor may
-        rise as far, so that only losses within the limit itself fit under both.
-        """
-        memory.carry_units = NO_LOCK
-        daily, total = self.profile.daily, self.profile.max
-        if daily is not None:
-            base = self.initial_units if daily.base == "initial" else memory.day_reference_units
-            memory.daily_floor = memory.day_reference_units - part(base, daily.guard_frac)
-            memory.firm_daily_floor = memory.day_reference_units - part(base, daily.limit_frac)
-            if daily.base == "initial":
-                memory.carry_units = part(base, daily.guard_frac)
-        if total is not None:
-            top = self.initial_units if total.mode == "static" else memory.peak_units
-            firm = min(top - self._total_units, self._lock_units)
-            memory.firm_total_floor = firm
-            memory.total_floor = firm + self._total_units - self._total_guard_units
-            if total.mode != "static":
-                memory.carry_units = min(memory.carry_units, self._total_guard_units)
-
-    @property
-    def trail_distance_units(self) -> int:
-        """From the peak down to the guardian's total floor."""
-        return self._total_guard_units
-
-    @property
-    def trail_lock_units(self) -> int:
-        """The guardian's total floor never rises above it."""
-        if self._lock_units == NO_LOCK:
-            return NO_LOCK
-        return self._lock_units + self._total_units - self._total_guard_units
 
 
 def part(units: int, frac: Decimal) -> int:

@@ -23,6 +23,11 @@ class Clockwork:
         }
         self.due_ns = min(self._next_ns.values(), default=NEVER)
 
+    def dismiss(self, account: int) -> None:
+        """It is asked no more."""
+        self._next_ns.pop(account, None)
+        self.due_ns = min(self._next_ns.values(), default=NEVER)
+
     def due(self, now_ns: int, screens: Sequence[Screen]) -> list[tuple[Decide, View, Seat]]:
         """Whom to ask now. One whose features are cold stays due."""
         for screen in screens:

@@ -48,11 +48,11 @@ class Days:
             )
             row["day_worst"] = equity
             desk.day(roll.finished)
-            desk.set_floors(account)
+            desk.floors.set(account)
             if roll.breaches:
                 desk.close_all(account, BY_DAILY_LOSS, at_ns)
-                desk.latch(account, roll.breaches)
-                desk.set_floors(account)
+                desk.floors.latch(account, roll.breaches)
+                desk.floors.set(account)
             elif account.live:
                 desk.shed_risk(account)
         self.end_ns = self._clock.next_reset_ns(at_ns)
@@ -80,7 +80,7 @@ class Days:
         self.is_strict = False
         self._on_day()
         for account in self._desk.accounts:
-            self._desk.set_floors(account)
+            self._desk.floors.set(account)
 
     def close(self) -> None:
         """The season ends within a day: its row."""

@@ -12,8 +12,9 @@ import msgspec
 from hydra.engines.protocol import Answer
 from hydra.engines.view import Ruling
 from hydra.guardian.guardian import Allowed, Approved, Guardian, Refused
-from hydra.guardian.verdicts import Breach, GuardianDay
+from hydra.guardian.verdicts import GuardianDay
 from hydra.market.instruments import Instrument
+from hydra.mother.floors import Floors
 from hydra.mother.invalidations import proved_wrong
 from hydra.mother.ledgers import Account, LiveTicket
 from hydra.mother.market import BookMarket
@@ -27,7 +28,6 @@ from hydra.portfolio.columns import (
     BY_ENGINE,
     BY_INVALIDATION,
     BY_RISK_BUDGET,
-    BY_STOP_OUT,
     CANCELLED,
     CLOSED,
     LIMIT,
@@ -35,16 +35,9 @@ from hydra.portfolio.columns import (
     OPENED,
     REASONS,
     STOP,
-    TRAIL_BALANCE,
-    TRAIL_EQUITY,
 )
 from hydra.portfolio.intents import Amend, Close, Intent, Open, OrderType
-from hydra.tournament.season import (
-    TAG_CUTOFF,
-    GuardianDayRow,
-    LatchRow,
-    SeasonStore,
-)
+from hydra.tournament.season import TAG_CUTOFF, GuardianDayRow, SeasonStore
 
 ORDER_CODES = {OrderType.MARKET: MARKET, OrderType.LIMIT: LIMIT, OrderType.STOP: STOP}
 NS_PER_S = 1_000_000_000
@@ -70,13 +63,19 @@ class Desk:
         self.book = book
         self.accounts = accounts
         self.moment = moment
-        self.on_total_breach = on_total_breach  # what follows when an account is lost
         self._guardians = guardians  # one for each account
         self._instruments = instruments
         self._symbols: Mapping[str, int] = {one.symbol: i for i, one in enumerate(instruments)}
         self._market = market
         self._shadows = shadows
         self._store = store
+        self.floors = Floors(
+            book=book,
+            guardians=guardians,
+            store=store,
+            record=self.record,
+            on_total_breach=on_total_breach,
+        )
         self._next_ticket = 1
         self.watched: dict[int, tuple[Account, LiveTicket]] = {}  # with something to prove wrong
         self._changed: dict[int, tuple[Account, LiveTicket]] = {}
@@ -295,7 +294,7 @@ class Desk:
                 continue  # a shadow's: it leaves no rows
             account = self.accounts[event.account]
             if event.kind == BREACHED:
-                self._breached(account, event)
+                self.floors.reached(account, event, self.moment.now_ns)
                 continue
             ticket = account.live[event.ticket]
             self._changed[ticket.id] = (account, ticket)
@@ -378,51 +377,6 @@ class Desk:
         )
         if reached is not None:
             self.record(account.name, "target", msgspec.to_builtins(reached))
-
-    def _breached(self, account: Account, event: Event) -> None:
-        reason = REASONS[event.reason]
-        self.record(
-            account.name, "breach", {"rule": reason, "worst_units": event.pnl, "at_ns": event.at_ns}
-        )
-        if event.reason == BY_STOP_OUT:
-            return
-        guardian = self._guardians[account.index]
-        self.latch(
-            account,
-            guardian.on_worst_equity(
-                account.name, event.pnl, account.equity_units, self.moment.now_ns
-            ),
-        )
-        self.set_floors(account)
-
-    def latch(self, account: Account, breaches: Sequence[Breach]) -> None:
-        """Record limits that were reached; an account that lost for good is out."""
-        for breach in breaches:
-            row = LatchRow(
-                engine=account.name,
-                rule=breach.rule,
-                at_ns=breach.at_ns,
-                until_ns=breach.until_ns,
-                limit_units=breach.limit_units,
-                figure_units=breach.figure_units,
-                text=breach.text,
-            )
-            self._store.latch(row)
-            self.record(account.name, "latch", msgspec.to_builtins(row))
-        lasting = [breach for breach in breaches if breach.until_ns is None]
-        if lasting:
-            self.on_total_breach(account, lasting[0].text)
-
-    def set_floors(self, account: Account) -> None:
-        """Give the compiled step the floors to watch from now on."""
-        guardian = self._guardians[account.index]
-        row = self.book.accounts[account.index]
-        row["daily_floor"], row["total_floor"] = guardian.floors(account.name)
-        trail = guardian.trail(account.name)
-        if trail is not None:
-            row["trail"] = TRAIL_BALANCE if trail.on == "balance" else TRAIL_EQUITY
-            row["trail_distance"] = trail.distance_units
-            row["trail_lock"] = trail.lock_units
 
     def shed_risk(self, account: Account) -> None:
         """Close the tickets that risk most until the rest fits the guardian's budget.

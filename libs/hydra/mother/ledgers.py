@@ -181,6 +181,7 @@ class Account:
     tickets: tuple[Ticket, ...] = ()
     views: dict[str, list[View]] = field(default_factory=dict)  # by symbol
     trades: int = 0  # closed tickets
+    tagged_trades: int = 0  # of those, what does not count
     wins: int = 0
     _closed: array[int] = field(default_factory=lambda: array("q"))  # TRADE after TRADE
     turnover_units: int = 0  # notional of every fill
@@ -228,6 +229,7 @@ class Account:
         if self.over is not None:
             self.over.append(ticket.told())
         self.trades += 1
+        self.tagged_trades += bool(ticket.tag)
         self.wins += ticket.net > 0
         self._closed.extend(
             (

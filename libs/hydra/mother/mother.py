@@ -12,14 +12,11 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import cast
 
-import msgspec
 import numpy as np
 
 from hydra.clock import monotonic_ns
 from hydra.engines.protocol import Abstention, Answer, Decision
 from hydra.errors import ConfigError, EngineError
-from hydra.guardian.guardian import Guardian
-from hydra.guardian.profiles import in_words, profile
 from hydra.market.bars import BarTable, Chunk, Stream
 from hydra.mother.answers import (
     FAILURES,
@@ -37,11 +34,16 @@ from hydra.mother.contestants import Contestant
 from hydra.mother.days import Days
 from hydra.mother.desk import Desk
 from hydra.mother.discipline import Discipline
-from hydra.mother.inputs import KILL, RELEASE, Inputs
+from hydra.mother.eliminations import Eliminations
+from hydra.mother.exits import Exits
+from hydra.mother.guardians import Guardians
+from hydra.mother.inputs import Inputs
+from hydra.mother.kill_switch import KillSwitch
 from hydra.mother.ledgers import Account
 from hydra.mother.mail import Mail
 from hydra.mother.market import BookMarket
 from hydra.mother.moment import Moment
+from hydra.mother.opening import open_season
 from hydra.mother.own_sight import OwnSight
 from hydra.mother.plan import SeasonPlan
 from hydra.mother.questions import Questions
@@ -51,16 +53,10 @@ from hydra.mother.seats import Screen, Seat, closes_of
 from hydra.mother.shadow import Shadows
 from hydra.mother.watchdog import DecisionTimeout, Watchdog
 from hydra.portfolio.book import AccountBook
-from hydra.portfolio.columns import (
-    BAR,
-    BY_BENCH,
-    BY_KILL_SWITCH,
-    BY_SEASON_END,
-    BY_TOTAL_LOSS,
-)
+from hydra.portfolio.columns import BAR, BY_BENCH, BY_SEASON_END, BY_TOTAL_LOSS
 from hydra.portfolio.costs import BarRecorder, terms_of
 from hydra.tournament.luck import LuckMarket
-from hydra.tournament.ranking import Standing
+from hydra.tournament.ranking import Standing, State
 from hydra.tournament.season import EngineRow, SeasonStore, StandingRow
 
 HOUSE = "house"
@@ -123,29 +119,19 @@ class Mother:
             {s.stream.symbol: s.history for s in self._screens if s.stream.execution},
             plan.costs.slippage,
         )
-        free = Guardian(msgspec.structs.replace(profile("none"), reset=plan.profile.reset))
-        strict = Guardian(plan.profile)
-        self._guardians = [free if self._is_reference(i) else strict for i in range(len(names))]
-        self._all_guardians = (free, strict)
+        guardians = Guardians(plan, self._contestants, self.accounts)
         for account, contestant in zip(self.accounts, self._contestants, strict=False):
             account.cutoff_ns = contestant.cutoff_ns
             account.over = [] if contestant.keeps_history else None
-        for account in self.accounts:
-            free.open_account(account.name, plan.initial_units, plan.start_ns)
-            if self._guardians[account.index] is strict:
-                strict.open_account(
-                    account.name,
-                    plan.initial_units,
-                    plan.start_ns,
-                    is_scalper=any(c.name == account.name and c.is_scalper for c in contestants),
-                )
-        self._shadows = Shadows(first=len(names), sizers=[free] * len(names))
+        self._shadows = Shadows(first=len(names), sizers=[guardians.free] * len(names))
         self.desk = Desk(
             moment=self._moment,
             book=book,
             accounts=self.accounts,
-            on_total_breach=self._out,
-            guardians=self._guardians,
+            on_total_breach=lambda account, why: self._exits.leave(
+                account, State.BREACHED, why, BY_TOTAL_LOSS
+            ),
+            guardians=guardians.by_account,
             instruments=instruments,
             market=self._market,
             shadows=self._shadows,
@@ -155,7 +141,9 @@ class Mother:
             desk=self.desk,
             screens=self._screens,
             bench=Bench(plan.failures_to_bench),
-            on_benched=lambda account, why: self._dismiss(account, "benched", why, BY_BENCH),
+            on_benched=lambda account, why: self._exits.leave(
+                account, State.BENCHED, why, BY_BENCH
+            ),
         )
         self._scores = Scorekeeper(
             plan=plan,
@@ -164,6 +152,23 @@ class Mother:
             shadows=self._shadows,
             store=store,
             moment=self._moment,
+        )
+        self._clockwork = Clockwork(self._contestants, plan.start_ns)
+        self._exits = Exits(
+            desk=self.desk,
+            contestants=self._contestants,
+            screens=self._screens,
+            clockwork=self._clockwork,
+            shadows=self._shadows,
+            states=self._scores.states,
+            store=store,
+        )
+        self._eliminations = Eliminations(
+            rules=plan.elimination,
+            start_ns=plan.start_ns,
+            desk=self.desk,
+            scores=self._scores,
+            exits=self._exits,
         )
         self._consensus = (
             Consensus(self.accounts[-1], self._scores) if plan.mode == "consensus" else None
@@ -179,63 +184,37 @@ class Mother:
             on_sound=self._discipline.trusted,
             on_fault=self._discipline.failed,
         )
-        self._clockwork = Clockwork(self._contestants, plan.start_ns)
-        take_seats(self._contestants, self.accounts, self._screens, self._sight)
+        take_seats(
+            self._contestants,
+            self.accounts,
+            self._screens,
+            lambda account: OwnSight(
+                account,
+                guardian=guardians.by_account[account.index],
+                market=self._market,
+                moment=self._moment,
+                symbols=self._symbols,
+                place=self._scores.place,
+            ),
+        )
         self._alarm_ns = plan.start_ns  # nothing by the market's clock is due before
         self._days = Days(
-            desk=self.desk, guardians=self._guardians, clock=strict, start_ns=plan.start_ns,
-            on_day=lambda: self._scores.score(self._moment.now_ns),
+            desk=self.desk, guardians=guardians.by_account, clock=guardians.strict,
+            start_ns=plan.start_ns, on_day=lambda: self._scores.score(self._moment.now_ns),
         )  # fmt: skip
-        self._killed = False
-        self._wanted_switch: bool | None = None
+        self._switch = KillSwitch(
+            desk=self.desk,
+            guardians=(guardians.free, guardians.strict),
+            store=store,
+            by_environment=plan.kill_switch,
+        )
         self._inputs = Inputs(store)
         self._poll_at = self._commit_at = 0
         self.standings: tuple[StandingRow, ...] = ()
 
-    def _is_reference(self, account: int) -> bool:
-        return account < len(self._contestants) and self._contestants[account].is_reference
-
     def places(self) -> tuple[Standing, ...]:
         """Everyone's place, now."""
         return self._scores.standings()
-
-    # Before the first bar
-
-    def _sight(self, account: Account) -> OwnSight:
-        guardian = self._guardians[account.index]
-        return OwnSight(
-            account,
-            guardian=guardian,
-            market=self._market,
-            moment=self._moment,
-            symbols=self._symbols,
-            rules=in_words(guardian.profile),
-            place=self._scores.place,
-        )
-
-    def _open_season(self) -> None:
-        plan = self._plan
-        engines = [
-            EngineRow(engine=c.name, title=c.title, params=c.params, is_reference=c.is_reference)
-            for c in self._contestants
-        ]
-        self.desk.record(
-            "",
-            "season",
-            {
-                "settings": plan.record(),
-                "engines": engines,
-                "streams": [(s.instrument, s.resolution_ns) for s in self._streams],
-            },
-        )
-        for row in (*engines, *self._absent):
-            self._store.engine(row)
-        for row in self._absent:
-            self.desk.record(row.engine, row.state, {"reason": row.reason})
-        for prompt in {row.sha256: row for c in self._contestants for row in c.prompts}.values():
-            self._store.prompt(prompt)
-        for account in self.accounts:
-            self.desk.set_floors(account)
 
     # The loop
 
@@ -244,7 +223,14 @@ class Mother:
         longest_s = max(contestant.deadline_s for contestant in self._contestants)
         with calm_collector(), Watchdog(longest_s, self._moment) as watchdog:
             self._watchdog = watchdog
-            self._open_season()
+            open_season(
+                plan=self._plan,
+                contestants=self._contestants,
+                absent=self._absent,
+                streams=self._streams,
+                desk=self.desk,
+                store=self._store,
+            )
             if isinstance(chunks, AsyncIterator):
                 await self._play_live(chunks)
             else:
@@ -282,9 +268,9 @@ class Mother:
             moment.cycle = cycle = moment.cycle + 1
             if cycle <= self._inputs.stored_cycle:
                 for on in self._inputs.switches(cycle):
-                    self._switch(on)
-            elif self._wanted_switch is not None:
-                self._switch(self._wanted_switch)
+                    self._switch.turn(on)
+            elif self._switch.wanted is not None:
+                self._switch.turn(self._switch.wanted)
             moment.now_ns = now_ns
             is_due = now_ns >= self._alarm_ns
             if is_due and now_ns > self._days.end_ns:
@@ -297,6 +283,8 @@ class Mother:
                 self.desk.drain(events)
             if is_due:
                 self._ring(now_ns)
+                if now_ns >= self._eliminations.due_ns and not chunk.settles_only:
+                    self._eliminations.judge(now_ns)
             if self.desk.watched:
                 self.desk.judge_invalidations(
                     closes_of([screens[i] for i in row_stream[first:last]])
@@ -348,7 +336,12 @@ class Mother:
             self._scores.sample(now_ns)
 
     def _set_alarm(self) -> None:
-        self._alarm_ns = min(self._days.end_ns, self._scores.next_sample_ns, self._clockwork.due_ns)
+        self._alarm_ns = min(
+            self._days.end_ns,
+            self._scores.next_sample_ns,
+            self._clockwork.due_ns,
+            self._eliminations.due_ns,
+        )
 
     def _ask_by_clock(self, now_ns: int, wishes: Wishes) -> None:
         for decide, view, seat in self._clockwork.due(now_ns, self._screens):
@@ -417,29 +410,6 @@ class Mother:
         finally:
             await self._questions.close()
 
-    def _out(self, account: Account, reason: str) -> None:
-        """The account reached a floor that lasts: it is out for the season."""
-        self._dismiss(account, "breached", reason, BY_TOTAL_LOSS)
-
-    def _dismiss(self, account: Account, state: str, reason: str, code: int) -> None:
-        for screen in self._screens:
-            screen.dismiss(account.index)
-        self.desk.close_all(account, code, self._moment.now_ns)
-        if account.index < len(self._contestants):
-            contestant = self._contestants[account.index]
-            row = EngineRow(
-                engine=account.name,
-                title=contestant.title,
-                params=contestant.params,
-                is_reference=contestant.is_reference,
-                state=state,
-                reason=reason,
-                since_ns=self._moment.now_ns,
-            )
-            self._scores.states[account.name] = row
-            self._store.engine(row)
-        self.desk.record(account.name, state, {"reason": reason})
-
     # What comes from outside: recorded, so that a resumed season hears it again
 
     def _pause(self) -> None:
@@ -447,22 +417,7 @@ class Mother:
         self._poll_at = monotonic_ns() + self._plan.poll_ms * MS
         if monotonic_ns() >= self._commit_at:
             self._commit()
-        on = self._store.kill_switch() or self._plan.kill_switch
-        self._wanted_switch = on if on != self._killed else None
-
-    def _switch(self, on: bool) -> None:
-        """Throw or release the kill switch: at the start of a cycle, before its bars."""
-        self._killed = on
-        self._wanted_switch = None
-        self.desk.record("", KILL if on else RELEASE, {})
-        for guardian in self._all_guardians:
-            if on:
-                guardian.kill("kill switch")
-            else:
-                guardian.release()
-        if on:
-            for account in self.accounts:
-                self.desk.close_all(account, BY_KILL_SWITCH, self._moment.now_ns)
+        self._switch.look()
 
     def _commit(self) -> None:
         self.desk.write_tickets()

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from hydra.engines.view import ClosedTicket, Ruling, TradingCosts
 from hydra.guardian.guardian import Guardian
+from hydra.guardian.profiles import in_words
 from hydra.market.instruments import Instrument
 from hydra.mother.ledgers import Account
 from hydra.mother.market import BookMarket
@@ -31,7 +32,6 @@ class OwnSight:
         market: BookMarket,
         moment: Moment,
         symbols: Mapping[str, int],
-        rules: tuple[str, ...],
         place: Callable[[str], tuple[int | None, int]],
     ) -> None:
         self._account = account
@@ -39,7 +39,7 @@ class OwnSight:
         self._market = market
         self._moment = moment
         self._symbols = symbols
-        self._rules = rules
+        self._rules = in_words(guardian.profile)
         self._place = place
 
     @property

@@ -9,6 +9,7 @@ import msgspec
 from hydra.guardian.profiles import Profile
 from hydra.market.instruments import UNITS_PER_USD
 from hydra.portfolio.costs import Costs
+from hydra.tournament.elimination import NO_ELIMINATION, EliminationRules
 
 MODES = ("independent", "consensus")
 
@@ -26,6 +27,7 @@ class SeasonPlan:
     inputs: tuple[str, ...] = ()  # SHA-256 of each file of bars
     initial_units: int = 25_000 * UNITS_PER_USD
     failures_to_bench: int = 3  # in a row
+    elimination: EliminationRules = NO_ELIMINATION
     counts_tagged: bool = False  # decisions from before a model's cutoff count for ranks
     is_live: bool = False  # the market does not wait for answers; it commits cycle by cycle
     kill_switch: bool = False  # by the environment
@@ -36,7 +38,7 @@ class SeasonPlan:
 
     def record(self) -> dict[str, object]:
         """What enters the journal's first record, JSON values only."""
-        return {
+        told: dict[str, object] = {
             "mode": self.mode,
             "profile": msgspec.to_builtins(self.profile),
             "costs": msgspec.to_builtins(self.costs),
@@ -48,3 +50,6 @@ class SeasonPlan:
             "failures_to_bench": self.failures_to_bench,
             "counts_tagged": self.counts_tagged,
         }
+        if self.elimination.every_h:  # else its rules decide nothing
+            told["elimination"] = msgspec.to_builtins(self.elimination)
+        return told

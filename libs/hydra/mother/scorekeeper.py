@@ -87,6 +87,9 @@ class Scorekeeper:
             is_reference=contestant.is_reference,
             is_tagged=is_tagged,
             trades=account.trades,
+            counted_trades=(
+                account.trades - (0 if self._plan.counts_tagged else account.tagged_trades)
+            ),
             wins=account.wins,
         )
 
@@ -152,13 +155,21 @@ class Scorekeeper:
 
     def score(self, now_ns: int) -> None:
         """Close a scoring cycle: points for today's places, weights for tomorrow."""
-        if not self._at_ns or self._at_ns[-1] != now_ns:
-            self.sample(now_ns)
+        self._sample_once(now_ns)
         self._scored_ns = now_ns
         places = self.standings()
         for row in self._board.score(places, now_ns):
             self._store.score(row)
         self._reweigh(places)
+
+    def reweigh(self, now_ns: int) -> None:
+        """Give the weights anew as at the end of a scoring cycle, but no points."""
+        self._sample_once(now_ns)  # the house earns by the old weights up to now
+        self._reweigh(self.standings())
+
+    def _sample_once(self, now_ns: int) -> None:
+        if not self._at_ns or self._at_ns[-1] != now_ns:
+            self.sample(now_ns)
 
     # At the end
 

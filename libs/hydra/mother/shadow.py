@@ -100,6 +100,15 @@ class Shadows:
             elif row["id"] == 0 and row["symbol"] == ticket.symbol:
                 self._end(account, slot, int(row["steps"]), desk.moment.now_ns + latency_ns)
 
+    def left(self, desk: Desk, account: Account) -> None:
+        """Its engine is out, and would be without the guardian: all that is open ends."""
+        if account.index not in self._cast:
+            return
+        shadow = self._first + account.index
+        for slot in account.book.live_slots(shadow):
+            steps = int(account.book.tickets[shadow, slot]["steps"])
+            self._end(account, slot, steps, desk.moment.now_ns)
+
     def _end(self, account: Account, slot: int, steps: int, arrives_ns: int) -> None:
         account.book.request_close(
             self._first + account.index, slot, steps=steps, arrives_ns=arrives_ns, reason=BY_ENGINE

@@ -24,7 +24,7 @@ from hydra.storage.journal import StoredRecord
 GENESIS = sha256(b"hydra audit 1").digest()
 KINDS = (
     "approved", "refused", "opened", "closed", "cancelled", "invalidated", "shed", "target",
-    "breach", "latch", "benched", "breached", "external.kill", "external.release",
+    "breach", "latch", "benched", "breached", "eliminated", "external.kill", "external.release",
 )  # fmt: skip
 """The journal's records that bear on trades; the others stay in the journal alone."""
 

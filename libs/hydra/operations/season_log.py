@@ -19,6 +19,8 @@ SAID = {
     "season": (logging.INFO, "season begins"),
     "benched": (logging.WARNING, "engine benched"),
     "breached": (logging.ERROR, "account lost for the season"),
+    "eliminated": (logging.WARNING, "engine eliminated"),
+    "spared": (logging.INFO, "nobody eliminated"),
     "breach": (logging.WARNING, "limit breached"),
     "latch": (logging.WARNING, "guardian latched"),
     "target": (logging.INFO, "profit target reached"),

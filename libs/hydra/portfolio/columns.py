@@ -130,6 +130,7 @@ BY_SEASON_END = 11
 BY_BENCH = 12
 BY_RISK_BUDGET = 13  # open risk no longer fits the new day's floor
 BY_INVALIDATION = 14  # what its engine had said would prove it wrong
+BY_ELIMINATION = 15  # its engine had to leave the tournament
 
 REASONS = (
     "engine",
@@ -147,4 +148,5 @@ REASONS = (
     "bench",
     "risk budget",
     "invalidation",
+    "elimination",
 )

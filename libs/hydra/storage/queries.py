@@ -37,8 +37,8 @@ AnyRow = Row[*tuple[Any, ...]]
 AnySelect = Select[*tuple[Any, ...]]
 
 DECISION_KINDS = (
-    "approved", "refused", "held", "abstained", "invalidated", "failed", "benched", "latch",
-    "breach", "target",
+    "approved", "refused", "held", "abstained", "invalidated", "failed", "benched",
+    "eliminated", "spared", "latch", "breach", "target",
 )  # fmt: skip
 """Journal records that tell why an engine did, or could not do, what it wanted."""
 

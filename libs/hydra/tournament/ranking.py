@@ -1,18 +1,19 @@
 """Who stands where, and what weight that earns: exact, with every rule written down.
 
 **Rank.** By net P&L in money units, after all costs. An engine whose account breached its
-guardian's limits ranks below all others, whatever it earned: the account is lost. A benched
-engine keeps the P&L it has and ranks by it: what it earned was earned. References (buy and
-hold, flat) hold no rank; their line stands where their P&L puts it, so that everyone sees who
-beat them. So does the line of a model that has so far decided only on prices from before its
-knowledge cutoff, which it may have read about; afterwards it ranks by what its later decisions
-make. Equal P&L is equal rank, and the next rank is left out (1, 1, 3).
+guardian's limits ranks below all others, whatever it earned: the account is lost. A benched or
+eliminated engine keeps the P&L it has and ranks by it: what it earned was earned. References
+(buy and hold, flat) hold no rank; their line stands where their P&L puts it, so that everyone
+sees who beat them. So does the line of a model that has so far decided only on prices from
+before its knowledge cutoff, which it may have read about; afterwards it ranks by what its later
+decisions make. Equal P&L is equal rank, and the next rank is left out (1, 1, 3).
 
 **Weight.** The best playing engine takes 40 %, the next 30, 20 and 10 %; from the fifth on it is
-nothing. A benched or breached engine takes none, and the next playing one moves up into its
-weight: a weight is money for the future, and it cannot trade. Engines of equal rank share the
-mean of the weights they cover. With fewer than four playing, the weights are scaled to sum to 1
-(three: 4/9, 3/9, 2/9); with none playing there are no weights and the house stays in cash.
+nothing. A benched, breached or eliminated engine takes none, and the next playing one moves up
+into its weight: a weight is money for the future, and it cannot trade. Engines of equal rank
+share the mean of the weights they cover. With fewer than four playing, the weights are scaled to
+sum to 1 (three: 4/9, 3/9, 2/9); with none playing there are no weights and the house stays in
+cash.
 
 **Statistical ties.** With `Weights.BY_CONFIDENCE` engines whose confidence sets of ranks overlap,
 directly or through others, share their weights as equals do. The rank shown stays that of P&L.
@@ -37,6 +38,7 @@ class State(StrEnum):
     PLAYING = "playing"
     BENCHED = "benched"
     BREACHED = "breached"
+    ELIMINATED = "eliminated"
 
 
 class Weights(StrEnum):
@@ -55,6 +57,7 @@ class Entrant(msgspec.Struct, frozen=True, kw_only=True):
     is_reference: bool = False
     is_tagged: bool = False  # nothing that it has decided counts for a rank
     trades: int = 0  # closed tickets
+    counted_trades: int = 0  # of those, what counts for its rank
     wins: int = 0
 
 

@@ -30,7 +30,7 @@ class EngineRow(msgspec.Struct, frozen=True, kw_only=True):
     title: str  # one line: what it does
     params: dict[str, object]
     is_reference: bool  # plays, but holds no rank
-    state: str = "playing"  # playing, benched, breached
+    state: str = "playing"  # of hydra.tournament.ranking.State
     reason: str = ""
     since_ns: int | None = None
 
