@@ -420,7 +420,10 @@ def test_quotes_and_trades_of_one_symbol_do_not_mix(tmp_path: Path) -> None:
         (b"PAR1 and then nothing of it", "cannot be read as Parquet"),
         (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "neither CSV text in UTF-8 nor Parquet"),
         (b"a\0b\n", "is a binary file"),
-        (gzip.compress(HEADER.encode() * 900, mtime=0)[:40], "neither CSV text in UTF-8 nor Parquet"),
+        (
+            gzip.compress(HEADER.encode() * 900, mtime=0)[:40],
+            "neither CSV text in UTF-8 nor Parquet",
+        ),
         (b"symbol,open_time,opn,high,low,close\n1,2,3,4,5,6\n", "'opn' looks like open"),
         (b"symbol,open,high,low,close\n1,2,3,4,5\n", "no column for a time"),
         (b"time,bid_open,bid_high,bid_low,bid_close\n1,2,3,4,5\n", "no column for ask_open"),
