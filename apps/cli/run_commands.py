@@ -41,13 +41,15 @@ def run(
     ] = True,
     feed: Annotated[
         str,
-        typer.Option(
-            "--feed", metavar="FEED", help="venues (live, no key needed) or replay (of --bars)."
-        ),
+        typer.Option("--feed", metavar="FEED", help="venues (live) or replay (of --bars)."),
     ] = "venues",
     venues: Annotated[
         str,
-        typer.Option("--venues", metavar="A,B,…", help="In order of preference."),
+        typer.Option(
+            "--venues",
+            metavar="A,B,…",
+            help="By preference: coinbase, binance, bybit, oanda.",
+        ),
     ] = "coinbase,binance,bybit",
     bars: Annotated[
         list[Path] | None,
@@ -102,13 +104,14 @@ def run(
 ) -> None:
     """Play a season on live prices, on paper, until it is told to stop.
 
-    A season of that name that was stopped or has died goes on where it was. It ends with
-    hydra stop, Ctrl-C, SIGTERM, or the last bar of --bars.
+      A season of that name that was stopped or has died goes on where it was. It ends with
+      hydra stop, Ctrl-C, SIGTERM, or the last bar of --bars.
 
-    \b
-    [bold]Examples[/bold]
-      hydra run --paper --assets BTC-USD,ETH-USD,SOL-USD
-      hydra run --feed replay --bars data/sample/crypto_4h.csv --speed 0
+      \b
+      [bold]Examples[/bold]
+        hydra run --paper --assets BTC-USD,ETH-USD,SOL-USD
+        hydra run --venues oanda --assets EURUSD,XAUUSD,US30.cash
+    hydra run --feed replay --bars data/sample/crypto_4h.csv --speed 0
     """
     from apps.cli.season import Request, split_engines
     from apps.runtime.hydra_runtime import Running, run_season

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -23,7 +23,7 @@ import msgspec
 from apps.cli.models import Models
 from apps.runtime import status
 from apps.runtime.live_season import LiveSeason
-from hydra.clock import Clock
+from hydra.clock import NS_PER_DAY, Clock
 from hydra.errors import VenueDown
 from hydra.feeds.cycles import Cycles, joined
 from hydra.feeds.minutes import Minute, MinuteSource
@@ -34,6 +34,7 @@ from hydra.mother.mother import Mother
 from hydra.storage.bars import KeptBar, SeasonBars
 from hydra.storage.store import SqlSeasonStore
 
+WEEKEND_NS = 3 * NS_PER_DAY  # and a holiday
 NO_BAR = "no bar of it closed just now"
 MADE_UP = "made up from the venue's candles: the program was not there"
 
@@ -121,16 +122,14 @@ class Daemon:
         newest_ns = start_ns
         for close_ns, group in groupby(played, key=lambda bar: bar.close_ns):
             newest_ns = close_ns
-            chunk = _chunk(cycles, close_ns, list(group))
-            if chunk is not None:
+            for chunk in _chunks(cycles, close_ns, list(group)):
                 yield chunk
         if played:
             self.say(f"{len(played):,} bars were played again")
             async for made_up in self._gap(newest_ns):
                 newest_ns = made_up[0].close_ns
                 self.kept.append(made_up)
-                chunk = _chunk(cycles, newest_ns, made_up)
-                if chunk is not None:
+                for chunk in _chunks(cycles, newest_ns, made_up):
                     yield chunk
         self._tell("playing")
         async for minute in self._minutes():
@@ -140,8 +139,10 @@ class Daemon:
             self.kept.append(bars)
             unfit = {symbol: why for symbol, why in minute.fit.items() if why}
             self._status = msgspec.structs.replace(self._status, unfit=unfit)
-            chunk = _chunk(cycles, minute.close_ns, bars)
-            if chunk is not None:
+            if not bars:  # all markets are shut, or no venue is to be reached
+                self._tell(self._status.state)
+                continue
+            for chunk in _chunks(cycles, minute.close_ns, bars):
                 yield chunk
 
     async def _minutes(self) -> AsyncIterator[Minute]:
@@ -172,18 +173,22 @@ class Daemon:
         for length_ns in sorted({stream.resolution_ns for stream in self.season.streams}):
             end_ns = start_ns - start_ns % length_ns
             try:
-                tables = await self.past.bars(
-                    length_ns, end_ns - self.warm_bars * length_ns, end_ns
-                )
+                tables = await self.past.bars(length_ns, end_ns - self._back_ns(length_ns), end_ns)
             except VenueDown as error:
                 self.say(f"no candles of {timeframe_name(length_ns)} to warm up with: {error}")
                 continue
             for table in tables.values():
-                bars += _each(table)
+                bars += _each(table)[-self.warm_bars :]
         bars.sort(key=lambda bar: (bar.close_ns, bar.table.symbol, bar.table.resolution_ns))
         self.kept.append(bars)
         self.say(f"warmed up with {len(bars):,} candles")
         return bars
+
+    def _back_ns(self, length_ns: int) -> int:
+        """How long ago `warm_bars` bars began: longer where a market shuts at weekends."""
+        always = all(one.calendar == "24/7" for one in self.season.instruments.values())
+        back_ns = self.warm_bars * length_ns
+        return back_ns if always else back_ns * 3 // 2 + WEEKEND_NS
 
     def _show_warm(self, mother: Mother, cycles: Cycles, warm: Sequence[KeptBar]) -> None:
         by_stream: dict[tuple[str, int], list[BarTable]] = {}
@@ -204,7 +209,8 @@ class Daemon:
                 s.symbol: tables[s.symbol, s.resolution_ns]
                 for s in self.season.streams
                 if s.execution and (s.symbol, s.resolution_ns) in tables
-            }
+            },
+            self.season.plan.start_ns,
         )
 
     async def _gap(self, newest_ns: int) -> AsyncIterator[list[KeptBar]]:
@@ -244,14 +250,15 @@ class _Stopped(Exception):
     """The season was told to stop; all that was played is committed."""
 
 
-def _chunk(cycles: Cycles, close_ns: int, bars: Sequence[KeptBar]) -> Chunk | None:
-    """The cycle of kept bars: of nothing else, so that it is the same the second time."""
+def _chunks(cycles: Cycles, close_ns: int, bars: Sequence[KeptBar]) -> Iterator[Chunk]:
+    """The cycles of kept bars: of nothing else, so that they are the same the second time."""
     fit = {bar.table.symbol: bar.unfit for bar in bars}
     unfit = {symbol: fit.get(symbol, NO_BAR) for symbol in cycles.symbols}
-    return cycles.chunk(
+    return cycles.chunks(
         close_ns,
         {bar.table.symbol: bar.table for bar in bars},
         {symbol: why for symbol, why in unfit.items() if why},
+        unfit_before=NO_BAR,
         settles_only=any(bar.unfit == MADE_UP for bar in bars),
     )
 

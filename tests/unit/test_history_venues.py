@@ -261,6 +261,7 @@ def test_addresses_are_the_real_ones_unless_set(monkeypatch: pytest.MonkeyPatch)
         monkeypatch.delenv(venue.setting, raising=False)
     assert [address_of(venue, load_settings()) for venue in VENUES.values()] == [
         "https://api.coinbase.com", "https://data-api.binance.vision", "https://api.bybit.com",
+        "https://api-fxpractice.oanda.com",
     ]  # fmt: skip
     for venue in VENUES.values():
         monkeypatch.setenv(venue.setting, f"http://127.0.0.1:1/{venue.name}/")

@@ -10,13 +10,12 @@ import pytest
 from hydra.clock import NS_PER_S
 from hydra.errors import ConfigError
 from hydra.feeds.asset import Limits
+from hydra.feeds.listings import CRYPTO_VENUES, listing_of
 from hydra.feeds.venue_minutes import (
-    VENUES,
     AssetStats,
     VenueFeed,
     VenueMinutes,
     VenueStats,
-    listing_of,
 )
 from hydra.market.events import BadMessage, Down
 from tests.support.hand_time import HandTime, rest
@@ -412,7 +411,7 @@ async def test_what_happened_is_counted_by_venue() -> None:
 
 
 def test_listings_of_the_venues() -> None:
-    spelt = {v: listing_of(v, "SOL-USD").venue_symbol for v in VENUES}
+    spelt = {v: listing_of(v, "SOL-USD").venue_symbol for v in CRYPTO_VENUES}
     assert spelt == {"coinbase": "SOL-USD", "binance": "SOLUSDT", "bybit": "SOLUSDT"}
     assert listing_of("bybit", "SOL-USD").symbol == "SOL-USD"
     for venue, symbol in (("coinbase", "EURUSD"), ("kraken", "BTC-USD"), ("bybit", "BTC-EUR")):
