@@ -19,6 +19,8 @@ from tests.support.hand_time import HandTime, rest
 
 BTC = Catalogue.load().instrument("BTC-USD", 2)
 ETH = Catalogue.load().instrument("ETH-USD", 2)
+EUR = Catalogue.load().instrument("EURUSD", 2)
+EURUSD = listing_of("oanda", "EURUSD")
 COINBASE, BINANCE, BYBIT = (
     listing_of(venue, "BTC-USD") for venue in ("coinbase", "binance", "bybit")
 )

@@ -72,7 +72,7 @@ def test_a_season_that_begins_inside_a_coarse_bar_has_it_whole_from_the_bars_bef
     table = fine("BTC-USD", 3, 0.0)
     streams = streams_of([table, resampled(table, HOUR_NS)])
     cycles = Cycles(streams, {"BTC-USD": rows_between(table, 0, 0)})
-    cycles.begin({"BTC-USD": rows_between(table, 0, 90)})
+    cycles.begin({"BTC-USD": rows_between(table, 0, 90)}, START_NS + 90 * MINUTE_NS)
     for row in range(90, 120):
         chunk = cycles.chunk(
             int(table.open_ns[row]) + MINUTE_NS, {"BTC-USD": rows_between(table, row, row + 1)}
@@ -82,6 +82,46 @@ def test_a_season_that_begins_inside_a_coarse_bar_has_it_whole_from_the_bars_bef
     (hour,) = [t for t in chunk.tables if t.resolution_ns == HOUR_NS]
     assert hour.open[0] == table.open[60]
     assert hour.volume[0] == pytest.approx(table.volume[60:120].sum())
+
+
+def test_bars_of_a_coarse_one_that_was_over_before_the_season_are_none_of_it() -> None:
+    """A market shut at 1:30; the season begins two days later."""
+    table = fine("EURUSD", 3, 0.0)
+    streams = streams_of([table, resampled(table, HOUR_NS)])
+    cycles = Cycles(streams, {"EURUSD": rows_between(table, 0, 0)})
+    begins_ns = START_NS + 48 * HOUR_NS
+    cycles.begin({"EURUSD": rows_between(table, 0, 90)}, begins_ns)
+
+    monday = fine("EURUSD", 5, 0.0)
+    monday.open_ns[:] += 48 * HOUR_NS
+    chunks = []
+    for row in range(60):
+        bars = {"EURUSD": rows_between(monday, row, row + 1)}
+        chunks += cycles.chunks(int(monday.open_ns[row]) + MINUTE_NS, bars)
+
+    assert [int(c.close_ns[0]) for c in chunks] == [
+        begins_ns + (n + 1) * MINUTE_NS for n in range(60)
+    ]
+    (hour,) = [t for t in chunks[-1].tables if t.resolution_ns == HOUR_NS]
+    assert (len(hour), hour.open[0]) == (1, monday.open[0])
+
+
+def test_a_coarse_bar_that_a_shut_market_ended_closes_before_the_next_fine_one() -> None:
+    table = fine("EURUSD", 3, 0.0)
+    streams = streams_of([table, resampled(table, FIVE_NS)])
+    cycles = Cycles(streams, {"EURUSD": rows_between(table, 0, 0)})
+    told = []
+    for row in (0, 1, 2, 30):  # shut from minute 3 to minute 30
+        close_ns = int(table.open_ns[row]) + MINUTE_NS
+        bars = {"EURUSD": rows_between(table, row, row + 1)}
+        told += cycles.chunks(close_ns, bars, unfit_before="shut")
+
+    assert [(int(c.close_ns[0]) - START_NS) // MINUTE_NS for c in told] == [1, 2, 3, 5, 31]
+    over = told[3]
+    assert over.unfit == {"EURUSD": "shut"}
+    fine_table, five = sorted(over.tables, key=lambda t: t.resolution_ns)
+    assert (len(fine_table), len(five)) == (0, 1)
+    assert five.volume[0] == pytest.approx(table.volume[:3].sum())
 
 
 def test_where_nothing_closes_there_is_no_cycle() -> None:
