@@ -11,7 +11,7 @@ from hydra.clock import NS_PER_S
 from hydra.feeds.cycles import Cycles
 from hydra.feeds.replay import ReplayFeed, streams_of
 from hydra.feeds.tables import rows_between
-from hydra.market.bars import BarTable
+from hydra.market.bars import BarTable, Chunk
 from hydra.market.resample import resampled
 from tests.support.bars import START_NS, a_random_walk
 
@@ -94,7 +94,7 @@ def test_bars_of_a_coarse_one_that_was_over_before_the_season_are_none_of_it() -
 
     monday = fine("EURUSD", 5, 0.0)
     monday.open_ns[:] += 48 * HOUR_NS
-    chunks = []
+    chunks: list[Chunk] = []
     for row in range(60):
         bars = {"EURUSD": rows_between(monday, row, row + 1)}
         chunks += cycles.chunks(int(monday.open_ns[row]) + MINUTE_NS, bars)
@@ -110,7 +110,7 @@ def test_a_coarse_bar_that_a_shut_market_ended_closes_before_the_next_fine_one()
     table = fine("EURUSD", 3, 0.0)
     streams = streams_of([table, resampled(table, FIVE_NS)])
     cycles = Cycles(streams, {"EURUSD": rows_between(table, 0, 0)})
-    told = []
+    told: list[Chunk] = []
     for row in (0, 1, 2, 30):  # shut from minute 3 to minute 30
         close_ns = int(table.open_ns[row]) + MINUTE_NS
         bars = {"EURUSD": rows_between(table, row, row + 1)}
