@@ -44,13 +44,13 @@ def run(
         typer.Option("--feed", metavar="FEED", help="venues (live) or replay (of --bars)."),
     ] = "venues",
     venues: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--venues",
             metavar="A,B,…",
-            help="By preference: coinbase, binance, bybit, oanda.",
+            help="In order of preference, oanda too; default: coinbase,binance,bybit.",
         ),
-    ] = "coinbase,binance,bybit",
+    ] = None,
     bars: Annotated[
         list[Path] | None,
         typer.Option("--bars", metavar="FILE", help="Recorded prices, for --feed replay."),
@@ -60,8 +60,9 @@ def run(
         typer.Option("--speed", metavar="N", help="Of --feed replay: 60 is an hour a minute."),
     ] = 60.0,
     bar: Annotated[
-        str, typer.Option("--bar", metavar="1m", help="Length of the bars that are built.")
-    ] = "1m",
+        str | None,
+        typer.Option("--bar", metavar="1m", help="Length of the bars that are built; default: 1m."),
+    ] = None,
     season: Annotated[
         str | None,
         typer.Option("--season", metavar="NAME", help="Its name; default: live-1, -2, …"),
@@ -135,7 +136,7 @@ def run(
             season=season,
             assets=tuple(one.strip() for text in assets or () for one in text.split(",") if one),
             feed=feed,
-            venues=tuple(one.strip() for one in venues.split(",") if one.strip()),
+            venues=tuple(one.strip() for one in (venues or "").split(",") if one.strip()),
             bar=bar,
             speed=speed,
             warm_bars=warm_bars,

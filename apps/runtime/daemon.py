@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -122,14 +122,16 @@ class Daemon:
         newest_ns = start_ns
         for close_ns, group in groupby(played, key=lambda bar: bar.close_ns):
             newest_ns = close_ns
-            for chunk in _chunks(cycles, close_ns, list(group)):
+            chunk = _chunk(cycles, close_ns, list(group))
+            if chunk is not None:
                 yield chunk
         if played:
             self.say(f"{len(played):,} bars were played again")
             async for made_up in self._gap(newest_ns):
                 newest_ns = made_up[0].close_ns
                 self.kept.append(made_up)
-                for chunk in _chunks(cycles, newest_ns, made_up):
+                chunk = _chunk(cycles, newest_ns, made_up)
+                if chunk is not None:
                     yield chunk
         self._tell("playing")
         async for minute in self._minutes():
@@ -139,10 +141,8 @@ class Daemon:
             self.kept.append(bars)
             unfit = {symbol: why for symbol, why in minute.fit.items() if why}
             self._status = msgspec.structs.replace(self._status, unfit=unfit)
-            if not bars:  # all markets are shut, or no venue is to be reached
-                self._tell(self._status.state)
-                continue
-            for chunk in _chunks(cycles, minute.close_ns, bars):
+            chunk = _chunk(cycles, minute.close_ns, bars)
+            if chunk is not None:
                 yield chunk
 
     async def _minutes(self) -> AsyncIterator[Minute]:
@@ -250,15 +250,14 @@ class _Stopped(Exception):
     """The season was told to stop; all that was played is committed."""
 
 
-def _chunks(cycles: Cycles, close_ns: int, bars: Sequence[KeptBar]) -> Iterator[Chunk]:
-    """The cycles of kept bars: of nothing else, so that they are the same the second time."""
+def _chunk(cycles: Cycles, close_ns: int, bars: Sequence[KeptBar]) -> Chunk | None:
+    """The cycle of kept bars: of nothing else, so that it is the same the second time."""
     fit = {bar.table.symbol: bar.unfit for bar in bars}
     unfit = {symbol: fit.get(symbol, NO_BAR) for symbol in cycles.symbols}
-    return cycles.chunks(
+    return cycles.chunk(
         close_ns,
         {bar.table.symbol: bar.table for bar in bars},
         {symbol: why for symbol, why in unfit.items() if why},
-        unfit_before=NO_BAR,
         settles_only=any(bar.unfit == MADE_UP for bar in bars),
     )
 

@@ -152,8 +152,9 @@ def sql(home: Path, statement: str) -> list[tuple[object, ...]]:
 
 @pytest.mark.slow
 def test_a_season_on_oandas_prices_and_nothing_of_its_token(
-    server: VenueRest, stream: Now, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    server: VenueRest, stream: Now, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
     """Bars of a second, for the test is short; OANDA has candles of five."""
     monkeypatch.setenv("OANDA_ACCOUNT_ID", ACCOUNT)
     monkeypatch.setenv("OANDA_API_TOKEN", TOKEN)
@@ -193,3 +194,6 @@ def test_a_season_on_oandas_prices_and_nothing_of_its_token(
             content = found.read_bytes()
             assert TOKEN.encode() not in content and ACCOUNT.encode() not in content, found
     assert TOKEN.encode() not in said and ACCOUNT.encode() not in said
+    monkeypatch.delenv("OANDA_API_TOKEN")
+    assert run(["run", "--season", "fx"]) == 2  # it knows what it traded, and where
+    assert "OANDA_API_TOKEN is not set" in capsys.readouterr().err

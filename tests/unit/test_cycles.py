@@ -11,7 +11,7 @@ from hydra.clock import NS_PER_S
 from hydra.feeds.cycles import Cycles
 from hydra.feeds.replay import ReplayFeed, streams_of
 from hydra.feeds.tables import rows_between
-from hydra.market.bars import BarTable, Chunk
+from hydra.market.bars import BarTable
 from hydra.market.resample import resampled
 from tests.support.bars import START_NS, a_random_walk
 
@@ -94,34 +94,13 @@ def test_bars_of_a_coarse_one_that_was_over_before_the_season_are_none_of_it() -
 
     monday = fine("EURUSD", 5, 0.0)
     monday.open_ns[:] += 48 * HOUR_NS
-    chunks: list[Chunk] = []
     for row in range(60):
         bars = {"EURUSD": rows_between(monday, row, row + 1)}
-        chunks += cycles.chunks(int(monday.open_ns[row]) + MINUTE_NS, bars)
+        chunk = cycles.chunk(int(monday.open_ns[row]) + MINUTE_NS, bars)
 
-    assert [int(c.close_ns[0]) for c in chunks] == [
-        begins_ns + (n + 1) * MINUTE_NS for n in range(60)
-    ]
-    (hour,) = [t for t in chunks[-1].tables if t.resolution_ns == HOUR_NS]
+    assert chunk is not None
+    (hour,) = [t for t in chunk.tables if t.resolution_ns == HOUR_NS]
     assert (len(hour), hour.open[0]) == (1, monday.open[0])
-
-
-def test_a_coarse_bar_that_a_shut_market_ended_closes_before_the_next_fine_one() -> None:
-    table = fine("EURUSD", 3, 0.0)
-    streams = streams_of([table, resampled(table, FIVE_NS)])
-    cycles = Cycles(streams, {"EURUSD": rows_between(table, 0, 0)})
-    told: list[Chunk] = []
-    for row in (0, 1, 2, 30):  # shut from minute 3 to minute 30
-        close_ns = int(table.open_ns[row]) + MINUTE_NS
-        bars = {"EURUSD": rows_between(table, row, row + 1)}
-        told += cycles.chunks(close_ns, bars, unfit_before="shut")
-
-    assert [(int(c.close_ns[0]) - START_NS) // MINUTE_NS for c in told] == [1, 2, 3, 5, 31]
-    over = told[3]
-    assert over.unfit == {"EURUSD": "shut"}
-    fine_table, five = sorted(over.tables, key=lambda t: t.resolution_ns)
-    assert (len(fine_table), len(five)) == (0, 1)
-    assert five.volume[0] == pytest.approx(table.volume[:3].sum())
 
 
 def test_where_nothing_closes_there_is_no_cycle() -> None:

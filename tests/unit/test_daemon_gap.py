@@ -22,8 +22,6 @@ from hydra.feeds.replay import streams_of
 from hydra.feeds.tables import rows_between
 from hydra.guardian.profiles import profile
 from hydra.market.bars import BarTable
-from hydra.market.resample import resampled
-from hydra.market.timeframes import timeframe_ns
 from hydra.mother.plan import SeasonPlan
 from hydra.portfolio.costs import costs_named
 from hydra.storage.bars import SeasonBars
@@ -84,12 +82,10 @@ class Buyer:
         return ()
 
 
-def live(buyer: Buyer, coarse: str = "") -> LiveSeason:
-    """The buyer watches minutes, or the coarser bars named."""
+def live(buyer: Buyer) -> LiveSeason:
     instrument = market().instrument
     empty = no_bars(instrument, MINUTE_NS)
-    length_ns = timeframe_ns(coarse) if coarse else None
-    streams = streams_of([empty, *([resampled(empty, length_ns)] if length_ns else [])])
+    streams = streams_of([empty])
     plan = SeasonPlan(
         mode="independent", profile=profile("none"), costs=costs_named("none"), seed=1,
         start_ns=START_NS, sample_ns=MINUTE_NS, initial_units=25_000 * USD, luck_traders=0,
@@ -101,7 +97,7 @@ def live(buyer: Buyer, coarse: str = "") -> LiveSeason:
             initial_units=25_000 * USD, settings={"feed": {}}, inputs=(),
         ),
         plan=plan,
-        contestants=(a_contestant("buyer", buyer, resolution_ns=length_ns),),
+        contestants=(a_contestant("buyer", buyer),),
         absent=(),
         gladiators=(),
         models="off",
@@ -113,7 +109,7 @@ def live(buyer: Buyer, coarse: str = "") -> LiveSeason:
 
 def play(url: str, home: Path, buyer: Buyer, source: Minutes, now_row: int, **more: Any) -> Any:
     """Play until the source has no more; the season stays open, as after a death."""
-    season = live(buyer, more.get("coarse", ""))
+    season = live(buyer)
     said: list[str] = []
 
     class EndOfTest(Exception):
@@ -166,36 +162,6 @@ def test_a_stop_that_the_gap_went_through_is_settled_and_nobody_decided_in_it(
     assert again.asked == CLOSES[:3] + CLOSES[8:]
     assert [bar.unfit for bar in kept] == [""] * 3 + [MADE_UP] * 5 + [""] * 2
     assert any("made up" in line for line in said)
-
-
-def test_a_market_that_shuts_inside_a_coarse_bar_gives_the_same_season_again(
-    tmp_path: Path,
-) -> None:
-    """Shut after three minutes, open again for the eighth; five minutes are a bar as well."""
-    url = f"sqlite:///{tmp_path}/hydra.db"
-
-    class Shutting(Minutes):
-        async def minutes(self) -> AsyncIterator[Minute]:
-            async for minute in super().minutes():
-                shut = 3 <= (minute.close_ns - START_NS) // MINUTE_NS - 1 < 7
-                bars = {} if shut else minute.bars
-                yield Minute(minute.close_ns, bars, {SYMBOL: "shut" if shut else ""})
-
-    first, again = Buyer(), Buyer()
-    play(url, tmp_path, first, Shutting(0, 6), now_row=0, coarse="5m")
-    told = status.read(status.path_of(tmp_path, "live"))
-    play(url, tmp_path, again, Shutting(6, 10), now_row=3, resume=True, coarse="5m")
-    with reading(url) as connection:
-        before = decisions(connection, limit=100)
-    last = Buyer()
-    play(url, tmp_path, last, Shutting(10, 10), now_row=10, resume=True, coarse="5m")
-
-    assert told.unfit == {SYMBOL: "shut"}
-    assert first.asked == []  # its bar of five minutes was not over
-    assert again.asked == [CLOSES[2], CLOSES[9]]
-    assert last.asked == again.asked
-    with reading(url) as connection:
-        assert decisions(connection, limit=100) == before
 
 
 def test_a_season_with_a_gap_is_played_again_as_it_was(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,8 @@ from hydra.feeds.access import OandaAccess, coinbase_key, oanda_access
 from hydra.operations.configuration import in_force
 from hydra.operations.secrets import Secrets
 from hydra.settings import load_settings
+from tests.support.listener import until
+from tests.support.venues import CoinbaseServer
 
 CANARY = "0123456789abcdef-canary-4711"
 ACCOUNT = "101-004-1234567-001"
@@ -131,6 +134,28 @@ def test_coinbase_needs_no_key_and_takes_one_that_is_whole(
 
     assert key is not None
     assert len(key.token(0).split(".")) == 3
+
+
+@pytest.mark.parametrize("has_key", [True, False])
+async def test_subscriptions_are_signed_where_a_key_is_set(
+    has_key: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if has_key:
+        monkeypatch.setenv("COINBASE_API_KEY_NAME", KEY_NAME)
+        monkeypatch.setenv("COINBASE_API_PRIVATE_KEY", a_pem())
+    server = CoinbaseServer({"BTC-USD": {"bids": [["1", "1"]], "asks": [["2", "1"]]}}, [])
+    async with server.open():
+        monkeypatch.setenv("COINBASE_WS_URL", server.url)
+        market = a_market("coinbase", symbols=("BTC-USD",))
+        reader = asyncio.create_task(anext(market.minutes(), None))
+        await until(lambda: len(server.received) >= 3)
+        await market.aclose()
+        await asyncio.wait({reader})
+
+    assert {message["type"] for message in server.received} == {"subscribe"}
+    assert {"jwt" in message for message in server.received} == {has_key}
+    if has_key:
+        assert len({message["jwt"] for message in server.received}) == len(server.received)
 
 
 @pytest.mark.parametrize("half", ["COINBASE_API_KEY_NAME", "COINBASE_API_PRIVATE_KEY"])

@@ -433,8 +433,8 @@ async def oanda_minutes(*told: tuple[int, str], until_s: int) -> Script:
 
 
 async def test_oandas_bars_have_no_volume_and_a_heartbeat_says_that_they_are_whole() -> None:
-    """Prices until 55 s, a heartbeat each 5 s: of the last seconds nothing is on its way."""
-    prices = [(second, "price") for second in range(0, 56, 5)]
+    """Prices until 50 s, a heartbeat each 5 s: of the last seconds nothing is on its way."""
+    prices = [(second, "price") for second in range(0, 51, 5)]
     beats = [(second, "beat") for second in range(4, 64, 5)]
     script = await oanda_minutes(*prices, *beats, until_s=63)
 

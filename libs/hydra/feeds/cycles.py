@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -44,39 +44,6 @@ class Cycles:
                 continue
             first = int(np.searchsorted(table.open_ns, now_ns - now_ns % length_ns))
             parts[:] = [rows_between(table, first, len(table))] if first < len(table) else []
-
-    def chunks(
-        self,
-        close_ns: int,
-        bars: Mapping[str, BarTable],
-        unfit: Mapping[str, str] | None = None,
-        *,
-        unfit_before: str = "",
-        settles_only: bool = False,
-    ) -> Iterator[Chunk]:
-        """The cycle at `close_ns`, and before it those of coarse bars that ended while nothing
-        closed, as where a market shut; on these every symbol is unfit for `unfit_before`.
-
-        To be called in order, at instants at which something closes: what lies between is known
-        from them, so that the same bars give the same cycles again.
-        """
-        nothing = dict.fromkeys(self.symbols, unfit_before) if unfit_before else {}
-        while (end_ns := self._next_end_ns()) is not None and end_ns < close_ns:
-            overdue = self.chunk(end_ns, {}, nothing, settles_only=settles_only)
-            assert overdue is not None
-            yield overdue
-        now = self.chunk(close_ns, bars, unfit, settles_only=settles_only)
-        if now is not None:
-            yield now
-
-    def _next_end_ns(self) -> int | None:
-        """When the first of the open coarse bars ends; None where none is open."""
-        ends = [
-            int(parts[0].open_ns[0]) // length_ns * length_ns + length_ns
-            for (_, length_ns), parts in self._open.items()
-            if parts
-        ]
-        return min(ends, default=None)
 
     def chunk(
         self,
