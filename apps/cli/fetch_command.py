@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from hydra.feeds.history.fetch import Progress
     from hydra.feeds.history.output import FetchedSymbol
 
+VENUES = "coinbase, binance, bybit or oanda."
 _NOTED_S = 2.0  # a pause that is worth a word
 
 FETCHED = (
@@ -46,7 +47,8 @@ def fetch(
         typer.Argument(metavar="SYMBOL...", help="As --symbols.", show_default=False),
     ] = None,
     venue: Annotated[
-        str | None, typer.Option("--venue", metavar="NAME", help="coinbase, binance or bybit.")
+        str | None,
+        typer.Option("--venue", metavar="NAME", help=VENUES),
     ] = None,
     symbols: Annotated[
         list[str] | None,
@@ -75,7 +77,9 @@ def fetch(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Fetch a venue's history of candles into a price file. No key is needed.
+    """Fetch a venue's history of candles into a price file.
+
+    Coinbase, Binance and Bybit need no key; OANDA does (OANDA_API_TOKEN), and gives bid and ask.
 
     What is fetched is kept beside the file until all of it is there: when a fetch is interrupted,
     give the same command again. Faulty rows are left out and counted, gaps are never filled.
@@ -84,7 +88,8 @@ def fetch(
     [bold]Examples[/bold]
       hydra data fetch --venue coinbase --symbols BTC-USD ETH-USD --from 2024-01-01 \
 --to 2024-02-01 --bar 1h --out crypto_1h.parquet
-      hydra data fetch BTC-USDT --venue binance --from 2024-03-01 --bar 1m --out btc.csv
+      hydra data fetch EURUSD US30.cash --venue oanda --from 2024-03-01 --bar 5m --out fx.csv
+  hydra data fetch BTC-USDT --venue binance --from 2024-03-01 --bar 1m --out btc.csv
     """
     if venue is None or start is None or out is None:
         raise ConfigError("give --venue, --symbols, --from and --out (see hydra data fetch --help)")
@@ -97,7 +102,7 @@ def fetch(
     from hydra.feeds.history.partial import partial_path
     from hydra.feeds.history.rest import Rest
     from hydra.feeds.history.venue import pair_of
-    from hydra.feeds.history.venues import address_of, bar_of, venue_named
+    from hydra.feeds.history.venues import address_of, bar_of, token_of, venue_named
     from hydra.settings import load_settings
 
     clock, chosen = SystemClock(), venue_named(venue)
@@ -108,10 +113,10 @@ def fetch(
     for one, pair in zip(named, pairs, strict=True):
         if pair.quote != "USD" and one.strip().upper().endswith("USD"):
             warn(f"{one}: {chosen.name} quotes dollars in {pair.quote}; fetched as {pair.symbol}")
-    address = address_of(chosen, load_settings())
+    address, token = address_of(chosen, load_settings()), token_of(chosen)
 
     async def work(progress: Progress) -> tuple[FetchedSymbol, ...]:
-        async with Rest(chosen, address, clock=clock, waiting=_note_pause) as rest:
+        async with Rest(chosen, address, clock=clock, token=token, waiting=_note_pause) as rest:
             return await fetch(rest, chosen, pairs, planned, out, progress=progress)
 
     # Where structlog is installed stamina would tell standard output, which is the JSON's.

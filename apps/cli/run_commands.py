@@ -42,14 +42,16 @@ def run(
     ] = True,
     feed: Annotated[
         str,
-        typer.Option(
-            "--feed", metavar="FEED", help="venues (live, no key needed) or replay (of --bars)."
-        ),
+        typer.Option("--feed", metavar="FEED", help="venues (live) or replay (of --bars)."),
     ] = "venues",
     venues: Annotated[
-        str,
-        typer.Option("--venues", metavar="A,B,…", help="In order of preference."),
-    ] = "coinbase,binance,bybit",
+        str | None,
+        typer.Option(
+            "--venues",
+            metavar="A,B,…",
+            help="In order of preference, oanda too; default: coinbase,binance,bybit.",
+        ),
+    ] = None,
     bars: Annotated[
         list[Path] | None,
         typer.Option("--bars", metavar="FILE", help="Recorded prices, for --feed replay."),
@@ -59,8 +61,9 @@ def run(
         typer.Option("--speed", metavar="N", help="Of --feed replay: 60 is an hour a minute."),
     ] = 60.0,
     bar: Annotated[
-        str, typer.Option("--bar", metavar="1m", help="Length of the bars that are built.")
-    ] = "1m",
+        str | None,
+        typer.Option("--bar", metavar="1m", help="Length of the bars that are built; default: 1m."),
+    ] = None,
     season: Annotated[
         str | None,
         typer.Option("--season", metavar="NAME", help="Its name; default: live-1, -2, …"),
@@ -104,13 +107,14 @@ def run(
 ) -> None:
     """Play a season on live prices, on paper, until it is told to stop.
 
-    A season of that name that was stopped or has died goes on where it was. It ends with
-    hydra stop, Ctrl-C, SIGTERM, or the last bar of --bars.
+      A season of that name that was stopped or has died goes on where it was. It ends with
+      hydra stop, Ctrl-C, SIGTERM, or the last bar of --bars.
 
-    \b
-    [bold]Examples[/bold]
-      hydra run --paper --assets BTC-USD,ETH-USD,SOL-USD
-      hydra run --feed replay --bars data/sample/crypto_4h.csv --speed 0
+      \b
+      [bold]Examples[/bold]
+        hydra run --paper --assets BTC-USD,ETH-USD,SOL-USD
+        hydra run --venues oanda --assets EURUSD,XAUUSD,US30.cash
+    hydra run --feed replay --bars data/sample/crypto_4h.csv --speed 0
     """
     from apps.cli.season import Request, split_engines
     from apps.runtime.hydra_runtime import Running, run_season
@@ -135,7 +139,7 @@ def run(
             season=season,
             assets=tuple(one.strip() for text in assets or () for one in text.split(",") if one),
             feed=feed,
-            venues=tuple(one.strip() for one in venues.split(",") if one.strip()),
+            venues=tuple(one.strip() for one in (venues or "").split(",") if one.strip()),
             bar=bar,
             speed=speed,
             warm_bars=warm_bars,

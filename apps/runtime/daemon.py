@@ -21,7 +21,7 @@ from apps.runtime.backlog import Backlog
 from apps.runtime.live_season import LiveSeason
 from apps.runtime.sentinel import Pulse
 from apps.runtime.status import Board
-from hydra.clock import NS_PER_S, Clock, monotonic_ns
+from hydra.clock import NS_PER_DAY, NS_PER_S, Clock, monotonic_ns
 from hydra.errors import VenueDown
 from hydra.feeds.cycles import Cycles, joined
 from hydra.feeds.minutes import Minute
@@ -32,6 +32,7 @@ from hydra.mother.mother import Mother
 from hydra.storage.bars import KeptBar, SeasonBars
 from hydra.storage.store import SqlSeasonStore
 
+WEEKEND_NS = 3 * NS_PER_DAY  # and a holiday
 NO_BAR = "no bar of it closed just now"
 MADE_UP = "made up from the venue's candles: the program was not there"
 LATE = "played too late to trade on: the program was held up"
@@ -168,18 +169,22 @@ class Daemon:
         for length_ns in sorted({stream.resolution_ns for stream in self.season.streams}):
             end_ns = start_ns - start_ns % length_ns
             try:
-                tables = await self.past.bars(
-                    length_ns, end_ns - self.warm_bars * length_ns, end_ns
-                )
+                tables = await self.past.bars(length_ns, end_ns - self._back_ns(length_ns), end_ns)
             except VenueDown as error:
                 self.say(f"no candles of {timeframe_name(length_ns)} to warm up with: {error}")
                 continue
             for table in tables.values():
-                bars += _each(table)
+                bars += _each(table)[-self.warm_bars :]
         bars.sort(key=lambda bar: (bar.close_ns, bar.table.symbol, bar.table.resolution_ns))
         self.kept.append(bars)
         self.say(f"warmed up with {len(bars):,} candles")
         return bars
+
+    def _back_ns(self, length_ns: int) -> int:
+        """How long ago `warm_bars` bars began: longer where a market shuts at weekends."""
+        always = all(one.calendar == "24/7" for one in self.season.instruments.values())
+        back_ns = self.warm_bars * length_ns
+        return back_ns if always else back_ns * 3 // 2 + WEEKEND_NS
 
     def _show_warm(self, mother: Mother, cycles: Cycles, warm: Sequence[KeptBar]) -> None:
         by_stream: dict[tuple[str, int], list[BarTable]] = {}
@@ -200,7 +205,8 @@ class Daemon:
                 s.symbol: tables[s.symbol, s.resolution_ns]
                 for s in self.season.streams
                 if s.execution and (s.symbol, s.resolution_ns) in tables
-            }
+            },
+            self.season.plan.start_ns,
         )
 
     async def _gap(self, newest_ns: int) -> AsyncIterator[list[KeptBar]]:

@@ -15,6 +15,8 @@ from pathlib import Path
 from random import Random
 from threading import Event
 
+import msgspec
+
 from apps.cli.failures import warn
 from apps.cli.followers import Logger, following, logged
 from apps.cli.models import Models
@@ -29,6 +31,7 @@ from apps.runtime.supervisor import Supervisor
 from hydra.clock import NS_PER_S, SystemClock, SystemTimer
 from hydra.errors import ConfigError
 from hydra.feeds.barfile import load_bars
+from hydra.feeds.listings import CRYPTO_VENUES
 from hydra.feeds.minutes import FileMinutes, MinuteSource
 from hydra.market.catalogue import Catalogue
 from hydra.market.instruments import Instrument
@@ -54,7 +57,7 @@ class Running:
     assets: tuple[str, ...]
     feed: str
     venues: tuple[str, ...]
-    bar: str
+    bar: str | None
     speed: float
     warm_bars: int
     db: str | None
@@ -155,18 +158,35 @@ def _market(
         )
     from apps.runtime.venue_market import venue_market
 
-    resolution_ns = timeframe_ns(asked.bar)
+    told, symbols = _heard_by(before)
+    venues, bar = asked.venues or told.venues, asked.bar or told.bar
+    resolution_ns = timeframe_ns(bar)
     now_ns = SystemClock().now_ns()
-    instruments = instruments_of(asked.assets or ASSETS, request.instruments)
-    live, past = venue_market(instruments, asked.venues, resolution_ns, settings, say)
+    instruments = instruments_of(asked.assets or symbols, request.instruments)
+    live, past = venue_market(instruments, venues, resolution_ns, settings, say)
     return Market(
         instruments=tuple(instruments),
         resolution_ns=resolution_ns,
         source=live,
         past=past,
         start_ns=start_ns or now_ns - now_ns % resolution_ns + resolution_ns,
-        told={"kind": "venues", "venues": list(asked.venues), "bar": asked.bar},
+        told={"kind": "venues", "venues": list(venues), "bar": bar},
     )
+
+
+class _Venues(msgspec.Struct):
+    """What the row of a season says of its feed."""
+
+    venues: tuple[str, ...] = CRYPTO_VENUES
+    bar: str = "1m"
+
+
+def _heard_by(before: SeasonRow | None) -> tuple[_Venues, tuple[str, ...]]:
+    """Where the stored season was heard, and what it trades; what holds where nobody says."""
+    if before is None:
+        return _Venues(), ASSETS
+    instruments = msgspec.convert(before.settings["instruments"], dict[str, object])
+    return msgspec.convert(before.settings["feed"], _Venues), tuple(instruments)
 
 
 def _start_of(row: SeasonRow) -> int:

@@ -1,4 +1,4 @@
-"""The live market of crypto venues: their feeds as minutes, their candles as the past."""
+"""The live market of venues: their feeds as minutes, their candles as the past."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ from random import Random
 import httpx2
 
 from hydra.clock import SystemClock, SystemTimer
+from hydra.feeds import coinbase, oanda
+from hydra.feeds.access import check_encrypted, coinbase_key, oanda_access
 from hydra.feeds.asset import Switch
 from hydra.feeds.history.past import VenuePast
 from hydra.feeds.history.venues import venue_named
+from hydra.feeds.listings import listings_at
 from hydra.feeds.minutes import Minute
-from hydra.feeds.venue_minutes import Addresses, VenueMinutes, live_minutes
+from hydra.feeds.venue_minutes import Addresses, Stats, VenueMinutes, live_minutes
 from hydra.market.instruments import Instrument
 from hydra.settings import Settings
 
@@ -29,14 +32,23 @@ class VenueMarket:
         settings: Settings,
         say: Callable[[str], None],
     ) -> None:
-        """`say` is told when another venue takes over. Raises ConfigError on unknown venues."""
-        for name in venues:
-            venue_named(name)
+        """`say` is told when another venue takes over, and why a connection ended.
+
+        Raises ConfigError as `listings_at`, and where a venue's account, key or token is not
+        set, or of no use.
+        """
+        used = listings_at(venues, [one.symbol for one in instruments])
+        self._key = coinbase_key() if coinbase.SOURCE in used else None
+        self._access = oanda_access() if oanda.SOURCE in used else None
+        if self._access is not None:
+            check_encrypted(settings.oanda_rest_url, "OANDA_REST_URL")
+            check_encrypted(settings.oanda_stream_url, "OANDA_STREAM_URL")
         self._instruments = tuple(instruments)
         self._venues = tuple(venues)
         self._resolution_ns = resolution_ns
         self._settings = settings
         self._say = say
+        self._told: set[tuple[str, str]] = set()  # venues and why their connections ended
         self._http: httpx2.AsyncClient | None = None
         self.live: VenueMinutes | None = None
 
@@ -52,15 +64,26 @@ class VenueMarket:
             http=self._http,
             resolution_ns=self._resolution_ns,
             tell=self._tell,
+            key=self._key,
+            oanda_access=self._access,
             addresses=Addresses(
                 coinbase_ws=self._settings.coinbase_ws_url,
                 binance_ws=self._settings.binance_ws_url,
                 binance_rest=self._settings.binance_rest_url,
                 bybit_ws=self._settings.bybit_ws_url,
+                oanda_stream=self._settings.oanda_stream_url,
             ),
         )
         async for minute in self.live.minutes():
+            self._tell_of_ends(self.live.stats())
             yield minute
+
+    def _tell_of_ends(self, stats: Stats) -> None:
+        """Each reason of each venue once: some never pass, such as a token that is refused."""
+        for source, venue in stats.venues.items():
+            if venue.down and (source, venue.down) not in self._told:
+                self._told.add((source, venue.down))
+                self._say(f"{source}: {venue.down}")
 
     def _tell(self, switch: Switch) -> None:
         self._say(str(switch))
@@ -79,11 +102,15 @@ def venue_market(
     settings: Settings,
     say: Callable[[str], None],
 ) -> tuple[VenueMarket, VenuePast]:
-    """The market, and its past. Raises ConfigError on a venue that is not known."""
+    """The market, and its past. Raises ConfigError as `VenueMarket`."""
     market = VenueMarket(
         instruments, venues, resolution_ns=resolution_ns, settings=settings, say=say
     )
     past = VenuePast(
-        instruments, [venue_named(name) for name in venues], settings=settings, clock=SystemClock()
+        instruments,
+        [venue_named(name) for name in venues],
+        settings=settings,
+        clock=SystemClock(),
+        say=say,
     )
     return market, past

@@ -88,6 +88,8 @@ class Settings(BaseModel):
     coinbase_ws_url: str = _setting("COINBASE_WS_URL")
     binance_ws_url: str = _setting("BINANCE_WS_URL")
     bybit_ws_url: str = _setting("BYBIT_WS_URL")
+    oanda_rest_url: str = _setting("OANDA_REST_URL")
+    oanda_stream_url: str = _setting("OANDA_STREAM_URL")
 
     @field_validator("home", "vault", "gladiators", "audit", "log_file")
     @classmethod

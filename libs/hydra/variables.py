@@ -139,6 +139,32 @@ SETTINGS: tuple[Setting, ...] = (
         "BYBIT_WS_URL", Kind.SOCKET, "Where Bybit tells books and trades.",
         "wss://stream.bybit.com/v5/public/spot",
     ),
+    _venue(
+        "OANDA_REST_URL", Kind.URL,
+        "Where OANDA is asked for candles; of a real account https://api-fxtrade.oanda.com.",
+        "https://api-fxpractice.oanda.com",
+    ),
+    _venue(
+        "OANDA_STREAM_URL", Kind.URL,
+        "Where OANDA tells prices; of a real account https://stream-fxtrade.oanda.com.",
+        "https://stream-fxpractice.oanda.com",
+    ),
+    Setting(
+        name="OANDA_ACCOUNT_ID", group=MARKETS, kind=Kind.SECRET,
+        about="The account at OANDA whose prices are told, such as 101-004-1234567-001.",
+    ),
+    Setting(
+        name="OANDA_API_TOKEN", group=MARKETS, kind=Kind.SECRET,
+        about="The token of that account, without which OANDA tells nothing.",
+    ),
+    Setting(
+        name="COINBASE_API_KEY_NAME", group=MARKETS, kind=Kind.SECRET,
+        about="The name of a key of Coinbase's, organizations/…/apiKeys/…; no price needs it.",
+    ),
+    Setting(
+        name="COINBASE_API_PRIVATE_KEY", group=MARKETS, kind=Kind.SECRET,
+        about="The key itself, an EC key in PEM, which signs subscriptions; \\n may end its lines.",
+    ),
     _key("DEEPSEEK_API_KEY", "DeepSeek"),
     _key("ANTHROPIC_API_KEY", "Anthropic"),
     _key("XAI_API_KEY", "xAI"),

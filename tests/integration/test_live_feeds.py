@@ -12,6 +12,7 @@ from typing import Any
 import httpx2
 
 from hydra.clock import SystemClock
+from hydra.feeds.access import OandaAccess
 from hydra.feeds.live import binance_feed, bybit_feed, coinbase_feed, oanda_feed
 from hydra.market.events import BadMessage, Down, Resync
 from tests.support.captures import (
@@ -73,7 +74,7 @@ async def test_four_venues_run_side_by_side_until_they_are_told_to_stop() -> Non
             bybit_feed(bybit_listings(), clock=clock, rng=Random(3), url=bb.url),
             oanda_feed(
                 [oanda_listing("XAU_USD")], clock=clock, rng=Random(4), http=http,
-                account="101", token="t", url=oa.http_url,
+                access=OandaAccess("101", "t"), url=oa.http_url,
             ),
         )  # fmt: skip
         async with asyncio.TaskGroup() as group:

@@ -9,8 +9,9 @@ from typing import Any
 
 from hydra.clock import NS_PER_S
 from hydra.feeds.asset import Switch
+from hydra.feeds.listings import listing_of
 from hydra.feeds.minutes import Minute
-from hydra.feeds.venue_minutes import VenueFeed, VenueMinutes, listing_of
+from hydra.feeds.venue_minutes import VenueFeed, VenueMinutes
 from hydra.market.bars import BarTable
 from hydra.market.catalogue import Catalogue
 from hydra.market.events import BookChange, Event, Listing, NoQuote, Quote, Resync, Side, Trade
@@ -18,6 +19,8 @@ from tests.support.hand_time import HandTime, rest
 
 BTC = Catalogue.load().instrument("BTC-USD", 2)
 ETH = Catalogue.load().instrument("ETH-USD", 2)
+EUR = Catalogue.load().instrument("EURUSD", 2)
+EURUSD = listing_of("oanda", "EURUSD")
 COINBASE, BINANCE, BYBIT = (
     listing_of(venue, "BTC-USD") for venue in ("coinbase", "binance", "bybit")
 )

@@ -1,4 +1,4 @@
-"""A server on this machine that gives candles as three venues do, and misbehaves on command.
+"""A server on this machine that gives candles as four venues do, and misbehaves on command.
 
     with VenueRest({"BTC-USDT": candles("2024-01-01", 500)}) as server:
         server.fault = lambda heard: Fault.status(429, retry_after="0.01")
@@ -6,7 +6,8 @@
 
 It checks what the real ones check (how many candles, which lengths, which symbols), answers in
 their formats and orders, and keeps all it hears in `heard`. Day candles are gathered from the
-finer ones, as a venue's are. Formats: see the modules of `hydra.feeds.history`.
+finer ones, as a venue's are. OANDA's are of bids, with asks a `SPREAD` above; `token` is what it
+wants to be shown. Formats: see the modules of `hydra.feeds.history`.
 """
 
 from __future__ import annotations
@@ -36,6 +37,14 @@ DAY_MS = 86_400_000
 # A candle: when it opens, in ms, then open, high, low, close and volume as text.
 Candle = tuple[int, str, str, str, str, str]
 
+SPREAD = Decimal("0.13")
+_OANDA = re.compile(r"/oanda/v3/instruments/([A-Z0-9]+_[A-Z]+)/candles")
+_OANDA_BARS = {
+    "S5": 5, "S10": 10, "S15": 15, "S30": 30, "M1": 60, "M2": 120, "M4": 240, "M5": 300,
+    "M10": 600, "M15": 900, "M30": 1800, "H1": 3600, "H2": 7200, "H3": 10800, "H4": 14400,
+    "H6": 21600, "H8": 28800, "H12": 43200, "D": 86400,
+}  # fmt: skip
+_NEW_YORKS_CLOSE_MS = 22 * 3_600_000  # 17:00 there, in winter
 _COINBASE = re.compile(r"/coinbase/api/v3/brokerage/market/products/([A-Z0-9-]+)/candles")
 _GRANULARITIES = {
     "ONE_MINUTE": 1, "FIVE_MINUTE": 5, "FIFTEEN_MINUTE": 15, "THIRTY_MINUTE": 30, "ONE_HOUR": 60,
@@ -60,6 +69,7 @@ class Heard:
     end_ms: int  # included
     limit: int
     query: Mapping[str, str]
+    shift_ms: int = 0  # of the grid of its bars from UTC's
 
     @property
     def is_days(self) -> bool:
@@ -119,6 +129,7 @@ class VenueRest:
         self.series = {name: sorted(candles) for name, candles in series.items()}
         self.bar_ms = bar_ms
         self.heard: list[Heard] = []
+        self.token = ""  # that OANDA asks for; "": none
         self.fault: Callable[[Heard], Fault | None] = lambda heard: None
         # With the protocol named, asyncio answers without Nagle's delay of 40 ms.
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
@@ -156,10 +167,15 @@ class VenueRest:
         query = dict(request.query_params)
         venue = request.url.path.split("/")[1]
         number = len(self.heard) + 1
+        shown = request.headers.get("authorization", "")
+        if venue == "oanda" and self.token and shown != f"Bearer {self.token}":
+            words = "Insufficient authorization to perform request."
+            return JSONResponse({"errorMessage": words}, 401)
         try:
             heard, refused = _hear(number, venue, request.url.path, query)
         except (KeyError, ValueError) as error:
-            return JSONResponse({"code": -1102, "msg": f"mandatory parameter: {error}"}, 400)
+            said = f"mandatory parameter: {error}"
+            return JSONResponse({"code": -1102, "msg": said, "errorMessage": said}, 400)
         self.heard.append(heard)
         fault = self.fault(heard) or Fault()
         if fault.wait_s:
@@ -174,26 +190,30 @@ class VenueRest:
         page = self._page(candles, heard)
         if fault.change is not None:
             page = fault.change(page)
-        answer = _answer(heard, page)
+        known_ms = candles[-1][0] + self.bar_ms if candles else 0
+        answer = _answer(heard, page, known_ms)
         return _Cut(answer) if fault.is_cut else Response(answer, media_type="application/json")
 
     def _candles(self, symbol: str) -> Sequence[Candle] | None:
-        plain = symbol.replace("-", "")
+        plain = symbol.replace("-", "").replace("_", "")
         return next((c for name, c in self.series.items() if name.replace("-", "") == plain), None)
 
     def _page(self, candles: Sequence[Candle], heard: Heard) -> list[Candle]:
         """What the venue has of the asked time, oldest first."""
-        gathered = gather(candles, heard.bar_ms) if heard.bar_ms != self.bar_ms else candles
+        gathered = candles
+        if heard.bar_ms != self.bar_ms:
+            gathered = gather(candles, heard.bar_ms, heard.shift_ms)
         found = [one for one in gathered if heard.start_ms <= one[0] <= heard.end_ms]
         # Where more is there than fits: Binance counts from the start, Bybit from the end.
         return found[-heard.limit :] if heard.venue == "bybit" else found[: heard.limit]
 
 
-def gather(candles: Sequence[Candle], bar_ms: int) -> list[Candle]:
+def gather(candles: Sequence[Candle], bar_ms: int, shift_ms: int = 0) -> list[Candle]:
     """Coarser candles."""
     buckets: dict[int, list[Candle]] = {}
     for one in candles:
-        buckets.setdefault(one[0] // bar_ms * bar_ms, []).append(one)
+        at = (one[0] - shift_ms) // bar_ms * bar_ms + shift_ms
+        buckets.setdefault(at, []).append(one)
     return [
         (
             at,
@@ -234,6 +254,8 @@ def _hear(
             words = "number of candles requested should be less than 350"
             return heard, JSONResponse({"error": "INVALID_ARGUMENT", "message": words}, 400)
         return heard, None
+    if venue == "oanda" and (found := _OANDA.fullmatch(path)):
+        return _hear_oanda(number, found[1], query)
     if venue == "binance" and path == "/binance/api/v3/klines":
         start_ms, end_ms = int(query["startTime"]), int(query["endTime"])
         bar_ms, most = _INTERVALS[query["interval"]] * MINUTE_MS, 1000
@@ -247,7 +269,22 @@ def _hear(
     return Heard(number, venue, query["symbol"], bar_ms, start_ms, end_ms, limit, query), None
 
 
+def _hear_oanda(number: int, name: str, query: dict[str, str]) -> tuple[Heard, Response | None]:
+    assert query["price"] == "BA"
+    bar_ms, limit = _OANDA_BARS[query["granularity"]] * 1000, int(query["count"])
+    start = datetime.fromisoformat(query["from"])
+    is_utc = query.get("alignmentTimezone") == "UTC" and query.get("dailyAlignment") == "0"
+    shift_ms = 0 if is_utc or bar_ms <= 3_600_000 else _NEW_YORKS_CLOSE_MS
+    start_ms = int(start.timestamp() * 1000)
+    heard = Heard(number, "oanda", name, bar_ms, start_ms, 10**15, limit, query, shift_ms)
+    if limit > 5000:
+        return heard, JSONResponse({"errorMessage": "Maximum value for 'count' exceeded"}, 400)
+    return heard, None
+
+
 def _unknown(venue: str) -> Response:
+    if venue == "oanda":
+        return JSONResponse({"errorMessage": "Invalid value specified for 'instrument'"}, 400)
     if venue == "coinbase":
         words = "valid product_id is required"
         body = {"error": "NOT_FOUND", "error_details": words, "message": words}
@@ -258,8 +295,8 @@ def _unknown(venue: str) -> Response:
     return JSONResponse(reply | {"time": 1_672_025_956_592})
 
 
-def _answer(heard: Heard, page: Sequence[Candle]) -> bytes:
-    """The page in the venue's format and order."""
+def _answer(heard: Heard, page: Sequence[Candle], known_ms: int) -> bytes:
+    """The page in the venue's format and order. The market is known until `known_ms`."""
     body: Any
     if heard.venue == "coinbase":
         body = {
@@ -268,6 +305,16 @@ def _answer(heard: Heard, page: Sequence[Candle]) -> bytes:
                  "volume": volume}
                 for at, open_, high, low, close, volume in reversed(page)
             ]
+        }  # fmt: skip
+    elif heard.venue == "oanda":
+        body = {
+            "instrument": heard.symbol,
+            "granularity": heard.query["granularity"],
+            "candles": [
+                {"complete": at + heard.bar_ms <= known_ms, "volume": 132, "time": _nanos(at),
+                 "bid": _side(prices, Decimal(0)), "ask": _side(prices, SPREAD)}
+                for at, *prices, _ in page
+            ],
         }  # fmt: skip
     elif heard.venue == "binance":
         body = [
@@ -282,6 +329,20 @@ def _answer(heard: Heard, page: Sequence[Candle]) -> bytes:
             "retExtInfo": {}, "time": 1_672_025_956_592 + heard.number,
         }  # fmt: skip
     return json.dumps(body, separators=(",", ":")).encode()
+
+
+def _nanos(at_ms: int) -> str:
+    at = datetime.fromtimestamp(at_ms / 1000, tz=UTC)
+    return f"{at:%Y-%m-%dT%H:%M:%S}.{at_ms % 1000:03d}000000Z"
+
+
+def _side(prices: Sequence[str], above: Decimal) -> dict[str, str]:
+    """Five decimals, as OANDA writes them; what is no number stays as it is."""
+    out = {}
+    for key, text in zip("ohlc", prices, strict=True):
+        is_number = text.replace(".", "").replace("-", "").isdigit()
+        out[key] = f"{Decimal(text) + above:.5f}" if is_number else text
+    return out
 
 
 class _Cut(Response):

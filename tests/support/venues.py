@@ -389,11 +389,12 @@ class ChunkedReply:
 
 
 class OandaServer(LoopbackVenue):
-    """The price stream, over plain HTTP. Steps are PRICE messages."""
+    """The price stream, over plain HTTP. Steps are PRICE and HEARTBEAT messages."""
 
     def __init__(self, steps: Sequence[Any], faults: Mapping[int, Fault] | None = None) -> None:
         super().__init__(steps, faults)
         self.status = HTTPStatus.OK
+        self.token: str | None = None  # None: anybody is let in
         self.requests: list[tuple[str, dict[str, str]]] = []  # target and headers
 
     @asynccontextmanager
@@ -407,9 +408,14 @@ class OandaServer(LoopbackVenue):
         head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
         fields = dict(line.split(": ", 1) for line in head[1:] if line)
         self.requests.append((head[0].split()[1], {k.lower(): v for k, v in fields.items()}))
-        writer.write(f"HTTP/1.1 {self.status} {self.status.phrase}\r\n".encode())
-        if self.status is not HTTPStatus.OK:
-            writer.write(b"Content-Length: 0\r\n\r\n")
+        status, body = self.status, b""
+        shown = self.requests[-1][1].get("authorization")
+        if self.token is not None and shown != f"Bearer {self.token}":
+            status = HTTPStatus.UNAUTHORIZED
+            body = b'{"errorMessage":"Insufficient authorization to perform request."}'
+        writer.write(f"HTTP/1.1 {status} {status.phrase}\r\n".encode())
+        if status is not HTTPStatus.OK:
+            writer.write(b"Content-Length: %d\r\n\r\n%b" % (len(body), body))
             writer.close()
             return
         writer.write(b"Transfer-Encoding: chunked\r\n\r\n")
@@ -423,12 +429,15 @@ class OandaServer(LoopbackVenue):
         finally:
             market.cancel()
             await asyncio.gather(market, return_exceptions=True)
+            session.is_closed = True
             writer.close()
 
     def is_ready(self, session: Session) -> bool:
         return True
 
     def move(self, raw: Any) -> None:
+        if raw["type"] == "HEARTBEAT":
+            return
         book = self.books.setdefault(raw["instrument"], PlainBook())
         bids, asks = (
             [(level["price"], str(level["liquidity"])) for level in raw[side]]

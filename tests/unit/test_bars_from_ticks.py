@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from decimal import Decimal
 
+import msgspec
 import pytest
 
 from hydra.clock import NS_PER_S
@@ -299,8 +300,9 @@ def test_without_quotes_the_spread_is_the_instruments() -> None:
 
 
 def test_a_venue_without_trades_has_no_volume_rather_than_none_traded() -> None:
-    bars = BarBuilder(BTC, COINBASE, MINUTE, start_ns=0, has_volume=False)
-    heard(bars, quote(1, "99.00", "100.00"))
+    quotes_alone = msgspec.structs.replace(COINBASE, has_trades=False)
+    bars = BarBuilder(BTC, quotes_alone, MINUTE, start_ns=0)
+    heard(bars, quote(1, "99.00", "100.00", of=quotes_alone))
 
     (bar,) = bars.tick(ns(60))
 

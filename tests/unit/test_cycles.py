@@ -72,7 +72,7 @@ def test_a_season_that_begins_inside_a_coarse_bar_has_it_whole_from_the_bars_bef
     table = fine("BTC-USD", 3, 0.0)
     streams = streams_of([table, resampled(table, HOUR_NS)])
     cycles = Cycles(streams, {"BTC-USD": rows_between(table, 0, 0)})
-    cycles.begin({"BTC-USD": rows_between(table, 0, 90)})
+    cycles.begin({"BTC-USD": rows_between(table, 0, 90)}, START_NS + 90 * MINUTE_NS)
     for row in range(90, 120):
         chunk = cycles.chunk(
             int(table.open_ns[row]) + MINUTE_NS, {"BTC-USD": rows_between(table, row, row + 1)}
@@ -82,6 +82,25 @@ def test_a_season_that_begins_inside_a_coarse_bar_has_it_whole_from_the_bars_bef
     (hour,) = [t for t in chunk.tables if t.resolution_ns == HOUR_NS]
     assert hour.open[0] == table.open[60]
     assert hour.volume[0] == pytest.approx(table.volume[60:120].sum())
+
+
+def test_bars_of_a_coarse_one_that_was_over_before_the_season_are_none_of_it() -> None:
+    """A market shut at 1:30; the season begins two days later."""
+    table = fine("EURUSD", 3, 0.0)
+    streams = streams_of([table, resampled(table, HOUR_NS)])
+    cycles = Cycles(streams, {"EURUSD": rows_between(table, 0, 0)})
+    begins_ns = START_NS + 48 * HOUR_NS
+    cycles.begin({"EURUSD": rows_between(table, 0, 90)}, begins_ns)
+
+    monday = fine("EURUSD", 5, 0.0)
+    monday.open_ns[:] += 48 * HOUR_NS
+    for row in range(60):
+        bars = {"EURUSD": rows_between(monday, row, row + 1)}
+        chunk = cycles.chunk(int(monday.open_ns[row]) + MINUTE_NS, bars)
+
+    assert chunk is not None
+    (hour,) = [t for t in chunk.tables if t.resolution_ns == HOUR_NS]
+    assert (len(hour), hour.open[0]) == (1, monday.open[0])
 
 
 def test_where_nothing_closes_there_is_no_cycle() -> None:

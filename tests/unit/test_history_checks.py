@@ -10,7 +10,7 @@ import pytest
 from hydra.clock import NS_PER_S
 from hydra.feeds.history import checks
 from hydra.feeds.history.checks import checked
-from hydra.feeds.history.venue import Ask, Candle, Pair
+from hydra.feeds.history.venue import Ask, Candle, Pair, Prices
 
 MINUTE_NS = 60 * NS_PER_S
 ASK = Ask(pair=Pair("BTC", "USD"), bar_ns=MINUTE_NS, first_ns=0, last_ns=9 * MINUTE_NS)
@@ -19,7 +19,8 @@ ASK = Ask(pair=Pair("BTC", "USD"), bar_ns=MINUTE_NS, first_ns=0, last_ns=9 * MIN
 def a_candle(minute: int, **changes: str) -> Candle:
     sound = {"open": "10.5", "high": "12", "low": "9", "close": "11", "volume": "0.3"}
     numbers = {name: Decimal(text) for name, text in (sound | changes).items()}
-    return Candle(open_ns=minute * MINUTE_NS, **numbers)
+    open_, high, low, close, volume = numbers.values()
+    return Candle(minute * MINUTE_NS, open_, high, low, close, volume)
 
 
 FAULTS = [
@@ -39,6 +40,35 @@ FAULTS = [
     (a_candle(1, close="8.9"), checks.BEYOND),
     (a_candle(1, volume="-1"), checks.BAD_VOLUME),
 ]
+
+
+ASK_PRICES = ("10.6", "12.1", "9.1", "11.1")
+
+
+def a_quoted(minute: int, *ask: str, **changes: str) -> Candle:
+    """Bids with asks above them, and no volume."""
+    prices = Prices(*(Decimal(text) for text in ask or ASK_PRICES))
+    return replace(a_candle(minute, **changes), volume=None, ask=prices)
+
+
+QUOTE_FAULTS = [
+    (a_quoted(1, "10.4", "12.1", "9.1", "11.1"), checks.CROSSED),
+    (a_quoted(1, "10.6", "11.9", "9.1", "11.1"), checks.CROSSED),
+    (a_quoted(1, "10.6", "12.1", "9.1", "12.2"), checks.BEYOND),
+    (a_quoted(1, "NaN", "12.1", "9.1", "11.1"), checks.NO_NUMBER),
+    (a_quoted(1, "Infinity", "-Infinity", "9.1", "11.1"), checks.NO_NUMBER),
+    (a_quoted(1, "10.6", "9", "9.1", "11.1"), checks.HIGH_BELOW_LOW),
+    (a_quoted(1, low="0"), checks.NOT_POSITIVE),
+]
+
+
+@pytest.mark.parametrize(("faulty", "reason"), QUOTE_FAULTS)
+def test_of_bid_and_ask_each_is_judged_and_both_together(faulty: Candle, reason: str) -> None:
+    found = checked([a_quoted(0), faulty, a_quoted(2)], ASK)
+
+    assert found.candles == (a_quoted(0), a_quoted(2))
+    assert found.faults == {reason: 1}
+    assert ", ".join(str(price) for price in faulty.sides[1]) in found.example
 
 
 @pytest.mark.parametrize(("faulty", "reason"), FAULTS)

@@ -20,12 +20,22 @@ from hydra.feeds.history.binance import Binance
 from hydra.feeds.history.bybit import Bybit
 from hydra.feeds.history.coinbase import Coinbase
 from hydra.feeds.history.fetch import fetch, plan
+from hydra.feeds.history.oanda import Oanda
 from hydra.feeds.history.output import FetchedSymbol
 from hydra.feeds.history.partial import Partial, partial_path
 from hydra.feeds.history.rest import Patience, Rest
 from hydra.feeds.history.venue import Venue, pair_of
 from hydra.market.timeframes import timeframe_ns
-from tests.support.venue_rest import MINUTE_MS, Candle, Fault, Heard, VenueRest, candles
+from tests.support.venue_rest import (
+    MINUTE_MS,
+    SPREAD,
+    Candle,
+    Fault,
+    Heard,
+    VenueRest,
+    candles,
+    gather,
+)
 
 PAGE = 40
 ROWS = 200
@@ -34,7 +44,9 @@ END = "2024-01-01T03:20"  # 200 minutes
 COINBASE: Venue = replace(Coinbase(), page_candles=PAGE, per_s=100_000.0)
 BINANCE: Venue = replace(Binance(), page_candles=PAGE, per_s=100_000.0)
 BYBIT: Venue = replace(Bybit(), page_candles=PAGE, per_s=100_000.0)
-ALL = [COINBASE, BINANCE, BYBIT]
+OANDA: Venue = replace(Oanda(), page_candles=PAGE, per_s=100_000.0)
+ALL = [COINBASE, BINANCE, BYBIT, OANDA]
+CANARY = "0123456789abcdef-canary-4711"
 FAST = Patience(tries=3, first_pause_s=0.002, longest_pause_s=0.004)
 
 
@@ -74,6 +86,7 @@ def fetched(
     now: str = "2024-06-01",
     patience: Patience = FAST,
     address: str = "",
+    token: str = "",
     shown: list[tuple[int, float, int]] | None = None,
 ) -> tuple[FetchedSymbol, ...]:
     clock = ManualClock(ns(now))
@@ -85,7 +98,7 @@ def fetched(
 
     async def work() -> tuple[FetchedSymbol, ...]:
         where = address or server.url(venue.name)
-        async with Rest(venue, where, clock=clock, patience=patience) as rest:
+        async with Rest(venue, where, clock=clock, patience=patience, token=token) as rest:
             return await fetch(
                 rest, venue, pairs, planned, out,
                 progress=lambda *told: shown.append(told) if shown is not None else None,
@@ -94,16 +107,19 @@ def fetched(
     return asyncio.run(work())
 
 
-def lines(symbol: str, rows: Sequence[Candle]) -> list[str]:
+def lines(symbol: str, rows: Sequence[Candle], venue: Venue = COINBASE) -> list[str]:
     """What a CSV file should say."""
 
-    def plain(text: str) -> str:
-        return f"{Decimal(text).normalize():f}"
+    def plain(text: str, above: Decimal = Decimal(0)) -> str:
+        return f"{(Decimal(text) + above).normalize():f}"
 
-    return [
-        ",".join((symbol, iso(at * 1_000_000), *(plain(one) for one in numbers)))
-        for at, *numbers in rows
-    ]
+    def numbers(row: Candle) -> list[str]:
+        if not venue.has_quotes:
+            return [plain(one) for one in row[1:]]
+        prices = row[1:5]
+        return [plain(one) for one in prices] + [plain(one, SPREAD) for one in prices]
+
+    return [",".join((symbol, iso(row[0] * 1_000_000), *numbers(row))) for row in rows]
 
 
 def once(
@@ -137,10 +153,13 @@ def test_all_candles_of_two_symbols_are_written_exactly(
     facts = fetched(server, venue, out, "BTC-USD", "ETH-USD", shown=shown)
 
     first, second = (f"{base}-{venue.dollar}" for base in ("BTC", "ETH"))
+    columns = "open,high,low,close,volume"
+    if venue is OANDA:
+        columns = "bid_open,bid_high,bid_low,bid_close,ask_open,ask_high,ask_low,ask_close"
     assert out.read_text("utf-8").splitlines() == [
-        "symbol,time,open,high,low,close,volume",
-        *lines(first, server.series[first]),
-        *lines(second, server.series[second]),
+        f"symbol,time,{columns}",
+        *lines(first, server.series[first], venue),
+        *lines(second, server.series[second], venue),
     ]
     assert [one.symbol for one in facts] == [first, second]
     for one in facts:
@@ -226,7 +245,7 @@ def test_gaps_are_reported_and_not_filled(venue: Venue, server: VenueRest, tmp_p
 
     (facts,) = fetched(server, venue, out)
 
-    assert out.read_text("utf-8").splitlines()[1:] == lines(symbol, kept)
+    assert out.read_text("utf-8").splitlines()[1:] == lines(symbol, kept, venue)
     assert (facts.missing_before, facts.gaps, facts.missing_bars, facts.missing_after) == (
         3, 2, 63, 5,
     )  # fmt: skip
@@ -258,7 +277,7 @@ def test_faulty_rows_of_a_page_are_counted_and_left_out(
     }  # fmt: skip
     assert facts.faulty_rows == 6
     made = server.series[symbol]
-    assert out.read_text("utf-8").splitlines()[1:] == lines(symbol, made[:5] + made[7:])
+    assert out.read_text("utf-8").splitlines()[1:] == lines(symbol, made[:5] + made[7:], venue)
     assert (facts.gaps, facts.missing_bars) == (1, 2)
 
 
@@ -282,6 +301,81 @@ def test_a_faulty_day_candle_hides_no_day(server: VenueRest, tmp_path: Path) -> 
     (facts,) = fetched(server, BINANCE, tmp_path / "a.csv", start="2023-12-31", end="2024-01-09")
 
     assert facts.rows == ROWS
+
+
+# OANDA: a token, a grid of its own, candles that go on
+
+
+def test_coarse_candles_of_oanda_lie_on_the_grid_of_utc(server: VenueRest, tmp_path: Path) -> None:
+    server.series["BTC-USD"] = candles(START, 3 * 1440)
+    for bar in ("2h", "4h", "12h", "1d"):
+        out = tmp_path / f"{bar}.csv"
+        (facts,) = fetched(server, OANDA, out, end="2024-01-03", bar=bar)
+
+        assert facts.faults == {}
+        assert facts.rows == 2 * 86_400_000_000_000 // timeframe_ns(bar)
+        made = gather(server.series["BTC-USD"], timeframe_ns(bar) // 1_000_000)
+        assert out.read_text("utf-8").splitlines()[1:] == lines(
+            "BTC-USD", made[: facts.rows], OANDA
+        )
+
+
+def test_a_candle_of_oanda_that_goes_on_is_left_out(server: VenueRest, tmp_path: Path) -> None:
+    server.series["BTC-USD"] = candles(START, 97)  # the seventh of 15 minutes is not over
+
+    (facts,) = fetched(server, OANDA, tmp_path / "a.csv", bar="15m", end="2024-01-01T02:00")
+
+    assert (facts.rows, facts.last, facts.faults) == (6, "2024-01-01T01:15:00Z", {})
+
+
+@pytest.mark.parametrize("token", ["", "of somebody else"])
+def test_oanda_tells_nobody_without_its_token(
+    token: str, server: VenueRest, tmp_path: Path
+) -> None:
+    server.token = CANARY
+    try:
+        with pytest.raises(
+            (ConfigError, VenueFault), match=r"\(401\): Insufficient auth"
+        ) as caught:
+            fetched(server, OANDA, tmp_path / "a.csv", token=token.replace(" ", "-"))
+        assert ("OANDA_API_TOKEN is wrong" in str(caught.value)) is bool(token)
+        (facts,) = fetched(server, OANDA, tmp_path / "a.csv", token=CANARY)
+    finally:
+        server.token = ""
+
+    assert facts.rows == ROWS
+
+
+def test_a_proxy_that_tells_the_request_back_gives_no_token_away(
+    server: VenueRest, tmp_path: Path
+) -> None:
+    server.fault = once(is_page, Fault.status(400, f"Authorization: Bearer {CANARY}"), times=99)
+    with pytest.raises(VenueFault, match="Authorization: Bearer ") as caught:
+        fetched(server, OANDA, tmp_path / "a.csv", token=CANARY)
+
+    chain: BaseException | None = caught.value
+    texts: list[str] = []
+    while chain is not None:
+        texts.append(f"{chain!r} {chain}")
+        chain = chain.__cause__ or chain.__context__
+    assert CANARY not in "".join(texts)
+
+
+@pytest.mark.parametrize(
+    ("address", "token", "says"),
+    [
+        ("http://api.example.com", CANARY, "a token goes over https:// alone"),
+        ("https://api.example.com", f"“{CANARY}”", "letters that no token has"),
+        ("https://api.example.com", f"{CANARY}\nX-Other: 1", "letters that no token has"),
+    ],
+)
+def test_a_token_that_others_would_read_or_no_header_can_carry_is_not_sent(
+    address: str, token: str, says: str
+) -> None:
+    with pytest.raises(ConfigError, match=says) as caught:
+        Rest(OANDA, address, clock=ManualClock(), token=token)
+
+    assert CANARY not in str(caught.value)
 
 
 # What passes: it is repeated

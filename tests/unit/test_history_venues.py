@@ -12,7 +12,16 @@ from hydra.errors import ConfigError
 from hydra.feeds.history.binance import Binance
 from hydra.feeds.history.bybit import Bybit
 from hydra.feeds.history.coinbase import Coinbase
-from hydra.feeds.history.venue import Ask, Candle, Pair, Refusal, Unreadable, Venue, pair_of
+from hydra.feeds.history.oanda import Oanda
+from hydra.feeds.history.venue import (
+    Ask,
+    Candle,
+    Pair,
+    Refusal,
+    Unreadable,
+    Venue,
+    pair_of,
+)
 from hydra.feeds.history.venues import VENUES, address_of, bar_of, venue_named
 from hydra.market.timeframes import timeframe_ns
 from hydra.settings import load_settings
@@ -68,6 +77,16 @@ def test_bybit_is_asked_for_spot() -> None:
     }  # fmt: skip
 
 
+def test_oanda_is_asked_for_bid_and_ask_on_the_grid_of_utc() -> None:
+    path, query = Oanda().request(an_ask("US30", "USD", 1_712_188_800, 5000, "4h"))
+
+    assert path == "/v3/instruments/US30_USD/candles"
+    assert query == {
+        "price": "BA", "granularity": "H4", "from": "2024-04-04T00:00:00Z", "count": "5000",
+        "dailyAlignment": "0", "alignmentTimezone": "UTC",
+    }  # fmt: skip
+
+
 # How replies read: the bodies are those of the venues' own documentation.
 
 COINBASE = (
@@ -78,6 +97,16 @@ COINBASE = (
 BINANCE = (
     b'[[1499040000000,"0.01634790","0.80000000","0.01575800","0.01577100","148976.11427815",'
     b'1499644799999,"2434.19055334",308,"1756.87402397","28.46694368","0"]]'
+)
+OANDA = (
+    b'{"instrument":"EUR_USD","granularity":"M5","candles":['
+    b'{"complete":true,"volume":132,"time":"2016-10-17T19:35:00.000000000Z",'
+    b'"bid":{"o":"1.09960","h":"1.09973","l":"1.09957","c":"1.09969"},'
+    b'"ask":{"o":"1.09973","h":"1.09987","l":"1.09971","c":"1.09983"}},'
+    b'{"complete":false,"volume":1,"time":"2016-10-17T19:40:00.000000000Z",'
+    b'"bid":{"o":"1","h":"1","l":"1","c":"1"},"ask":{"o":"1","h":"1","l":"1","c":"1"}},'
+    b'{"complete":true,"volume":1,"time":"2016-10-17T19:45:00.000000000Z",'
+    b'"bid":{"o":"1","h":"1","l":"1","c":"1"},"ask":{"o":"1","h":"1","l":"1","c":"1"}}]}'
 )
 BYBIT = (
     b'{"retCode":0,"retMsg":"OK","result":{"symbol":"BTCUSD","category":"inverse","list":'
@@ -94,6 +123,50 @@ def test_a_reply_of_coinbase() -> None:
         a_candle(1_712_192_400, "66312.4", "66331.99", "66055.14", "66181.6", "355.82896243"),
         a_candle(1_712_188_800, "65984.18", "66387.77", "65857.35", "66314.59", "358.74851052"),
     ]
+
+
+def test_a_reply_of_oanda() -> None:
+    """The last candle goes on, the third lies behind the page."""
+    read = Oanda().read(OANDA, an_ask("EUR", "USD", 1_476_732_900, 2, "5m"))
+
+    (first,) = read
+    assert first.open_ns == 1_476_732_900 * NS_PER_S
+    assert [[str(price) for price in side] for side in first.sides] == [
+        ["1.09960", "1.09973", "1.09957", "1.09969"],
+        ["1.09973", "1.09987", "1.09971", "1.09983"],
+    ]
+    assert first.volume is None
+
+
+def test_candles_of_oanda_that_were_recorded() -> None:
+    """By eye: 19:35 opens at 10503.8 and closes at 10506.0. They are of the middle, the form is
+    the same for bid and ask."""
+    kept = json.loads(shared_data("oanda_v20/instruments.json").read_text("utf-8"))
+    reply = kept["_v3_instruments_instrument_candles"]["response"]
+    assert reply["instrument"] == "DE30/EUR"  # as that recording of long ago spells it
+    for row in reply["candles"]:
+        row["bid"] = row["ask"] = row.pop("mid")
+    body = json.dumps({**reply, "instrument": "DE30_EUR"}).encode()
+
+    read = Oanda().read(body, an_ask("DE30", "EUR", 1_476_732_900, 5, "5m"))
+
+    assert [(one.open_ns // NS_PER_S - 1_476_732_900) // 300 for one in read] == [0, 1, 2, 3, 4]
+    assert (read[0].open, read[0].close) == (Decimal("10503.8"), Decimal("10506.0"))
+    assert read[0].volume is None
+
+
+@pytest.mark.parametrize(
+    ("found", "instead"),
+    [
+        (b'"EUR_USD"', b'"EUR_JPY"'),
+        (b'35:00.000000000Z"', b'35:00.000000000"'),
+        (b'"ask"', b'"mid"'),
+        (b'"complete":true,', b""),
+    ],
+)
+def test_oandas_reply_must_be_whole_candles_of_the_instrument(found: bytes, instead: bytes) -> None:
+    with pytest.raises(Unreadable):
+        Oanda().read(OANDA.replace(found, instead), an_ask("EUR", "USD", 1_476_732_900, 2, "5m"))
 
 
 def test_a_reply_of_binance() -> None:
@@ -187,6 +260,13 @@ REFUSALS = [
      Refusal(words="Invalid period! (10001)")),
     (Bybit(), 200, '{"retCode":10006,"retMsg":"Too many visits!"}',
      Refusal(words="Too many visits! (10006)", may_pass=True)),
+    (Oanda(), 400, '{"errorMessage":"Invalid value specified for \'instrument\'"}',
+     Refusal(words="Invalid value specified for 'instrument'", unknown_symbol=True)),
+    (Oanda(), 400, '{"errorMessage":"Maximum value for \'count\' exceeded"}',
+     Refusal(words="Maximum value for 'count' exceeded")),
+    (Oanda(), 401, '{"errorMessage":"Insufficient authorization to perform request."}',
+     Refusal(words="Insufficient authorization to perform request.")),
+    (Oanda(), 503, "<html>", Refusal(words="<html>")),
     (Bybit(), 403, "access too frequent", Refusal(words="access too frequent")),
 ]  # fmt: skip
 
@@ -221,6 +301,11 @@ def test_a_long_message_is_shortened() -> None:
         ("binance", "BTC-USDC", "BTC-USDC"),
         ("binance", "1000SATSFDUSD", "1000SATS-FDUSD"),
         ("bybit", "SOL_USD", "SOL-USDT"),
+        ("oanda", "EURUSD", "EUR-USD"),
+        ("oanda", "xau/usd", "XAU-USD"),
+        ("oanda", "US30.cash", "US30-USD"),
+        ("oanda", "NAS100", "NAS100-USD"),
+        ("oanda", "EUR_JPY", "EUR-JPY"),
     ],
 )
 def test_symbols(venue: str, text: str, symbol: str) -> None:
@@ -252,7 +337,7 @@ def test_bars_that_a_venue_lacks_are_refused_with_what_there_is() -> None:
 
 
 def test_a_venue_that_there_is_not() -> None:
-    with pytest.raises(ConfigError, match="there are coinbase, binance, bybit"):
+    with pytest.raises(ConfigError, match="there are coinbase, binance, bybit, oanda"):
         venue_named("mtgox")
 
 
@@ -261,6 +346,7 @@ def test_addresses_are_the_real_ones_unless_set(monkeypatch: pytest.MonkeyPatch)
         monkeypatch.delenv(venue.setting, raising=False)
     assert [address_of(venue, load_settings()) for venue in VENUES.values()] == [
         "https://api.coinbase.com", "https://data-api.binance.vision", "https://api.bybit.com",
+        "https://api-fxpractice.oanda.com",
     ]  # fmt: skip
     for venue in VENUES.values():
         monkeypatch.setenv(venue.setting, f"http://127.0.0.1:1/{venue.name}/")

@@ -10,7 +10,7 @@ import pytest
 
 from hydra.clock import NS_PER_S
 from hydra.feeds.oanda import Oanda
-from hydra.market.events import BadMessage, BookChange, Listing, NoQuote, Quote, Resync
+from hydra.market.events import BadMessage, BookChange, Heartbeat, Listing, NoQuote, Quote, Resync
 from tests.support.captures import oanda_gold_prices, oanda_listing, oanda_recorded
 from tests.support.listener import Listener
 from tests.support.plain_book import PlainBook, depth_of
@@ -47,7 +47,11 @@ def test_the_recorded_stream_by_its_values() -> None:
         events = venue.feed(json.dumps(message).encode(), number)
         listener.deliver(events)
         if message["type"] == "HEARTBEAT":
-            assert events == ()
+            (beat,) = events
+            # 2016-10-27T08:38:44.327443673Z, to the nearest microsecond
+            assert beat == Heartbeat(
+                source="oanda", at_ns=number, venue_ns=1_477_557_524_327_444_000
+            )
             continue
         bests.append(listener.bests(message["instrument"]))
         plain = PlainBook()

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from decimal import Decimal
 
 import pytest
 
 from hydra.clock import NS_PER_S
 from hydra.errors import ConfigError
+from hydra.feeds import oanda
 from hydra.feeds.asset import Limits
+from hydra.feeds.listings import CRYPTO_VENUES, listing_of, listings_at, lists
 from hydra.feeds.venue_minutes import (
-    VENUES,
     AssetStats,
     VenueFeed,
     VenueMinutes,
     VenueStats,
-    listing_of,
 )
-from hydra.market.events import BadMessage, Down
+from hydra.market.catalogue import Catalogue
+from hydra.market.events import BadMessage, Down, Heartbeat
 from tests.support.hand_time import HandTime, rest
 from tests.support.scripted_feeds import (
     BINANCE,
@@ -26,6 +28,8 @@ from tests.support.scripted_feeds import (
     BYBIT,
     COINBASE,
     ETH,
+    EUR,
+    EURUSD,
     Script,
     ScriptedFeed,
     closes,
@@ -411,8 +415,137 @@ async def test_what_happened_is_counted_by_venue() -> None:
     }
 
 
+# OANDA
+
+
+async def oanda_minutes(*told: tuple[int, str], until_s: int) -> Script:
+    """EURUSD of which, at those seconds, a price or a heartbeat is told."""
+    async with scripted(EURUSD, instruments=[EUR]) as script:
+        for second in range(until_s):
+            for at, what in told:
+                if at == second and what == "beat":
+                    now_ns = script.time.now_ns()
+                    script.tell(EURUSD, Heartbeat(source="oanda", at_ns=now_ns, venue_ns=now_ns))
+                elif at == second:
+                    script.quote(EURUSD, 1.1)
+            await script.time.run(1)
+    return script
+
+
+async def test_oandas_bars_have_no_volume_and_a_heartbeat_says_that_they_are_whole() -> None:
+    """Prices until 50 s, a heartbeat each 5 s: of the last seconds nothing is on its way."""
+    prices = [(second, "price") for second in range(0, 51, 5)]
+    beats = [(second, "beat") for second in range(4, 64, 5)]
+    script = await oanda_minutes(*prices, *beats, until_s=63)
+
+    (minute,) = script.minutes
+    assert minute.fit == {"EURUSD": ""}
+    assert math.isnan(minute.bars["EURUSD"].volume[0])
+    assert minute.bars["EURUSD"].real_spread
+
+
+async def test_oanda_that_skips_a_heartbeat_before_a_bars_end_may_lack_some_of_it() -> None:
+    script = await oanda_minutes(*[(second, "price") for second in range(54)], until_s=63)
+
+    assert [minute.fit["EURUSD"] for minute in script.minutes] == [
+        "the bar is not whole: oanda told of no time later than 6 s before its end within 2 s"
+    ]
+
+
+@pytest.mark.parametrize(("last_s", "is_stale"), [(48, False), (46, True)])
+async def test_a_price_of_oandas_is_stale_after_fifteen_seconds(
+    last_s: int, is_stale: bool
+) -> None:
+    prices = [(second, "price") for second in range(last_s)]
+    beats = [(second, "beat") for second in range(4, 64, 5)]
+    script = await oanda_minutes(*prices, *beats, until_s=63)
+
+    (minute,) = script.minutes
+    age_s = 62 - last_s + 1
+    stale = f"nothing of oanda for {age_s}.0 s, limit 15 s"
+    assert minute.fit["EURUSD"] == (stale if is_stale else "")
+    assert "EURUSD" in minute.bars
+
+
+async def test_a_market_that_is_shut_has_no_bars_until_it_opens_and_is_no_fault() -> None:
+    async with scripted(EURUSD, instruments=[EUR]) as script:
+        await script.run(90, {EURUSD: 1.1})
+        script.no_quote(EURUSD, "not tradeable")
+        await script.time.run(300)
+        script.snapshot(EURUSD)
+        await script.run(100, {EURUSD: 1.2})
+
+    shut = "oanda has no quote: not tradeable"
+    whys = [minute.fit["EURUSD"] for minute in script.minutes]
+    assert whys == ["", *[shut] * 5, "", ""]
+    assert [bool(minute.bars) for minute in script.minutes] == [
+        True, True, False, False, False, False, True, True,
+    ]  # fmt: skip
+    assert script.source.stats().restarts == 0
+
+
+# Which venue lists what
+
+
+@pytest.mark.parametrize(
+    ("symbol", "name"),
+    [
+        ("EURUSD", "EUR_USD"), ("EUR-USD", "EUR_USD"), ("XAU/USD", "XAU_USD"), ("GOLD", "XAU_USD"),
+        ("XAGUSD", "XAG_USD"), ("US30.cash", "US30_USD"), ("NAS100", "NAS100_USD"),
+        ("US500.cash", "SPX500_USD"),
+    ],
+)  # fmt: skip
+def test_what_oanda_calls_it(symbol: str, name: str) -> None:
+    listing = listing_of("oanda", symbol)
+
+    assert (listing.symbol, listing.venue_symbol, listing.has_trades) == (symbol, name, False)
+    for venue in CRYPTO_VENUES:
+        with pytest.raises(ConfigError, match="it is at oanda"):
+            listing_of(venue, symbol)
+
+
+def test_every_currency_metal_and_index_of_the_catalogue_is_at_oanda() -> None:
+    catalogue = Catalogue.load()
+    for symbol, values in catalogue.values.items():
+        if values["asset_class"] in ("fx", "metal", "index") and values["calendar"] != "XNYS":
+            assert lists("oanda", symbol), symbol
+    for spelling, symbol in catalogue.aliases.items():
+        assert lists("oanda", spelling) == lists("oanda", symbol), spelling
+    for name in oanda.NAMES.values():
+        assert catalogue.find(name) is not None, name
+
+
+def test_each_asset_is_heard_where_it_is_listed() -> None:
+    found = listings_at(["coinbase", "oanda", "bybit"], ["BTC-USD", "EURUSD", "US30.cash"])
+
+    assert {venue: [one.venue_symbol for one in of] for venue, of in found.items()} == {
+        "coinbase": ["BTC-USD"], "oanda": ["EUR_USD", "US30_USD"], "bybit": ["BTCUSDT"],
+    }  # fmt: skip
+    assert list(listings_at(["oanda", "binance"], ["SOL-USD"])) == ["binance"]
+
+
+@pytest.mark.parametrize(
+    ("venues", "symbol", "says"),
+    [
+        (["coinbase", "binance"], "EURUSD",
+         "EURUSD is not listed at coinbase, binance; it is at oanda (--venues oanda)"),
+        (["oanda"], "BTC-USD", "it is at coinbase, binance, bybit (--venues coinbase,"),
+        (["oanda", "bybit"], "SPY", "SPY is listed at no venue"),
+        (["kraken"], "BTC-USD", "kraken is none of the venues coinbase, binance, bybit, oanda"),
+        (["oanda", "oanda"], "EURUSD", "named twice"),
+    ],
+)  # fmt: skip
+def test_what_no_chosen_venue_lists_is_said_with_those_that_would(
+    venues: list[str], symbol: str, says: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        listings_at(venues, [symbol])
+
+    assert says in str(caught.value)
+
+
 def test_listings_of_the_venues() -> None:
-    spelt = {v: listing_of(v, "SOL-USD").venue_symbol for v in VENUES}
+    spelt = {v: listing_of(v, "SOL-USD").venue_symbol for v in CRYPTO_VENUES}
     assert spelt == {"coinbase": "SOL-USD", "binance": "SOLUSDT", "bybit": "SOLUSDT"}
     assert listing_of("bybit", "SOL-USD").symbol == "SOL-USD"
     for venue, symbol in (("coinbase", "EURUSD"), ("kraken", "BTC-USD"), ("bybit", "BTC-EUR")):

@@ -7,7 +7,7 @@ from a bar's open on, and the preferred one comes back once it has proved steady
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from itertools import permutations
 from typing import NamedTuple
@@ -29,6 +29,9 @@ class Limits:
 
     grace_s: float = 2.0  # how long after its close a bar waits for what is on its way
     stale_s: float = 5.0  # a listing of which nothing was heard for longer is stale
+    stale_s_at: Mapping[str, float] = field(default_factory=lambda: {"oanda": 15.0})  # by venue
+    # How long a sound venue may tell of no time at all: OANDA's heartbeats come every 5 s.
+    quiet_s_at: Mapping[str, float] = field(default_factory=lambda: {"oanda": 6.0})
     failover_s: float = 10.0  # stale or without a quote for so long: another venue takes over
     return_s: float = 300.0  # a preferred venue that was fit for so long takes over again
     apart_bps: Decimal = Decimal(100)  # between venues; leaves room for USD against USDT
@@ -38,6 +41,12 @@ class Limits:
         for name in ("grace_s", "failover_s", "return_s"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise ConfigError(f"{name} must be a number of seconds, at least 0")
+
+    def stale_s_of(self, source: str) -> float:
+        return self.stale_s_at.get(source, self.stale_s)
+
+    def quiet_ns_of(self, source: str) -> int:
+        return round(self.quiet_s_at.get(source, 0.0) * NS_PER_S)
 
 
 class Switch(NamedTuple):
@@ -100,9 +109,8 @@ class Asset:
         pairs: list[tuple[_Source, ...]] = list(permutations(self._sources, 2))
         for first, *others in pairs or [(self._sources[0],)]:
             second = others[0].listing if others else None
-            fitness = Fitness(
-                first.listing, second, stale_s=limits.stale_s, apart_bps=limits.apart_bps
-            )
+            stale_s = limits.stale_s_of(first.listing.source)
+            fitness = Fitness(first.listing, second, stale_s=stale_s, apart_bps=limits.apart_bps)
             first.vouched.append(fitness)
             for source in (first, *others):
                 self._judges[source.listing.source].append(fitness)
@@ -235,9 +243,11 @@ class Asset:
             return f"the bar is not whole: {name} was not heard all the while"
         # A connection keeps the order: once it tells of later times, nothing is on its way.
         # Otherwise the line is slow, the venue quiet, or a clock is wrong.
-        if told_ns.get(name, 0) < close_ns:
+        if told_ns.get(name, 0) < close_ns - self._limits.quiet_ns_of(name):
+            quiet_s = self._limits.quiet_ns_of(name) / NS_PER_S
+            time = f"later than {quiet_s:g} s before its end" if quiet_s else "after it"
             limit = f"{self._limits.grace_s:g} s"
-            return f"the bar is not whole: {name} told of no time after it within {limit}"
+            return f"the bar is not whole: {name} told of no time {time} within {limit}"
         if source is not self._current:
             verdict = self._current.judge(now_ns)
             if isinstance(verdict, Unfit):

@@ -80,12 +80,10 @@ class BarBuilder:
         *,
         start_ns: int,
         grace_s: float = 0.0,
-        has_volume: bool = True,
     ) -> None:
         """The first bar is the first that opens at `start_ns` or later: none is half heard.
 
         `grace_s`: how long after its close a bar waits for what is still on its way.
-        `has_volume`: False at venues that tell no trades; their volume is NaN, not 0.
         """
         self.instrument = instrument
         self.late = 0  # trades and quotes of bars already closed
@@ -95,7 +93,6 @@ class BarBuilder:
         self._inherited: tuple[int, int] | None = None  # the quote that will stand at its open
         self._resolution_ns = resolution_ns
         self._grace_ns = round(grace_s * NS_PER_S)
-        self._has_volume = has_volume
         self._first = -(-start_ns // resolution_ns)
         self._due = self._first  # number of the next bar to close
         self._bars: dict[int, _Open] = {}
@@ -221,7 +218,7 @@ class BarBuilder:
         if sides is None and not bar.traded:
             return None
         open_ns = np.array([self._due * self._resolution_ns], np.int64)
-        volume = float(self._listing.size(bar.steps)) if self._has_volume else np.nan
+        volume = float(self._listing.size(bar.steps)) if self._listing.has_trades else np.nan
         ohlc = [self._price(ticks) for ticks in bar.traded]
         if sides is None:
             table = table_of_trades(

@@ -36,14 +36,13 @@ class Cycles:
         """Of the season."""
         return tuple(stream.symbol for stream in self._streams if stream.execution)
 
-    def begin(self, earlier: Mapping[str, BarTable]) -> None:
-        """Take in fine bars from before the first cycle, of coarse ones that are not over yet."""
+    def begin(self, earlier: Mapping[str, BarTable], now_ns: int) -> None:
+        """Take in fine bars from before `now_ns`, of coarse ones that are not over then."""
         for (symbol, length_ns), parts in self._open.items():
             table = earlier.get(symbol)
-            if table is None or not len(table):
+            if table is None:
                 continue
-            end_ns = int(table.open_ns[-1]) + table.resolution_ns
-            first = int(np.searchsorted(table.open_ns, end_ns - end_ns % length_ns))
+            first = int(np.searchsorted(table.open_ns, now_ns - now_ns % length_ns))
             parts[:] = [rows_between(table, first, len(table))] if first < len(table) else []
 
     def chunk(

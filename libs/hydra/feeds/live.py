@@ -12,6 +12,7 @@ from random import Random
 import httpx2
 
 from hydra.clock import Clock
+from hydra.feeds.access import OandaAccess, check_encrypted
 from hydra.feeds.binance import BINANCE_REST_URL, BINANCE_WS_URL, Binance
 from hydra.feeds.bybit import BYBIT_WS_URL, Bybit
 from hydra.feeds.coinbase import COINBASE_WS_URL, Coinbase, CoinbaseKey
@@ -81,18 +82,22 @@ def oanda_feed(
     clock: Clock,
     rng: Random,
     http: httpx2.AsyncClient,
-    account: str,
-    token: str,
+    access: OandaAccess,
     url: str = OANDA_STREAM_URL,
     backoff: Backoff | None = None,
 ) -> Connector:
-    """Prices of OANDA v20. Neither account nor token gets into messages. Raises ConfigError as
-    `Oanda`."""
+    """Prices of OANDA v20. Neither account nor token gets into messages.
+
+    Raises ConfigError as `Oanda` and `check_encrypted`.
+    """
+    check_encrypted(url, "OANDA_STREAM_URL")
     wire = HttpLinesWire(
         http,
-        f"{url.rstrip('/')}/v3/accounts/{account}/pricing/stream",
+        f"{url.rstrip('/')}/v3/accounts/{access.account}/pricing/stream",
         name=url,
+        denied="OANDA_API_TOKEN or OANDA_ACCOUNT_ID is wrong, or of the other kind of account than"
+        " OANDA_STREAM_URL",
         params={"instruments": ",".join(listing.venue_symbol for listing in listings)},
-        headers={"Authorization": f"Bearer {token}", "Accept-Datetime-Format": "RFC3339"},
+        headers={"Authorization": f"Bearer {access.token}", "Accept-Datetime-Format": "RFC3339"},
     )
     return Connector(Oanda(listings), wire, clock=clock, rng=rng, backoff=backoff)

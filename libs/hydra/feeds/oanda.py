@@ -3,7 +3,8 @@
 A GET whose reply never ends: one JSON object a line, a PRICE or, every 5 s, a HEARTBEAT. Each
 price is whole (bids and asks), so nothing can be missed between two of them, but they are at most
 four a second for each instrument: not every price there was. There are no trades.
-Source: developer.oanda.com, REST v20 pricing: /v3/accounts/{accountID}/pricing/stream.
+Source: developer.oanda.com, REST v20 pricing: /v3/accounts/{accountID}/pricing/stream. A practice
+account's host is stream-fxpractice.oanda.com, a real one's stream-fxtrade.oanda.com.
 """
 
 from __future__ import annotations
@@ -16,11 +17,21 @@ import msgspec
 
 from hydra.clock import to_ns
 from hydra.feeds.venue import UNDECODABLE, BookVenue, VenueBook, words
-from hydra.market.events import Event, Levels, Listing, NoQuote
+from hydra.market.events import Event, Heartbeat, Levels, Listing, NoQuote
 
-OANDA_STREAM_URL = "https://stream-fxtrade.oanda.com"
+OANDA_STREAM_URL = "https://stream-fxpractice.oanda.com"
 SOURCE = "oanda"
 SILENCE_S = 12.0  # two heartbeats and a little
+# By the catalogue's canonical spellings of what it knows: how OANDA spells it.
+NAMES = {
+    "EURUSD": "EUR_USD", "GBPUSD": "GBP_USD", "AUDUSD": "AUD_USD", "NZDUSD": "NZD_USD",
+    "XAUUSD": "XAU_USD", "GOLD": "XAU_USD", "XAGUSD": "XAG_USD", "SILVER": "XAG_USD",
+    **dict.fromkeys(("US30.CASH", "US30", "DJ30", "WS30", "US30USD"), "US30_USD"),
+    **dict.fromkeys(
+        ("US100.CASH", "US100", "NAS100", "USTEC", "NDX100", "NAS100USD"), "NAS100_USD"
+    ),
+    **dict.fromkeys(("US500.CASH", "US500", "SPX500", "SPX500USD"), "SPX500_USD"),
+}  # fmt: skip
 
 
 class _Bucket(msgspec.Struct, gc=False):
@@ -58,12 +69,14 @@ class Oanda(BookVenue):
             read = self._decode(message)
         except UNDECODABLE as error:
             return (self._bad(message, words(error), at_ns),)
-        if read.type == "HEARTBEAT":
-            return ()
-        book = self._books.get(read.instrument)
-        if book is None or read.time.tzinfo is None:
-            return (self._bad(message, f"price of {read.instrument!r}", at_ns),)
+        if read.time.tzinfo is None:
+            return (self._bad(message, "a time without its zone", at_ns),)
         venue_ns = to_ns(read.time)
+        if read.type == "HEARTBEAT":
+            return (Heartbeat(source=SOURCE, at_ns=at_ns, venue_ns=venue_ns),)
+        book = self._books.get(read.instrument)
+        if book is None:
+            return (self._bad(message, f"price of {read.instrument!r}", at_ns),)
         if venue_ns < book.last_id:
             self.counts.duplicates += 1
             return ()

@@ -15,21 +15,21 @@ import httpx2
 
 from hydra.clock import NS_PER_S, Clock, Timer
 from hydra.errors import ConfigError
-from hydra.feeds import binance, bybit, coinbase
+from hydra.feeds import binance, bybit, coinbase, oanda
+from hydra.feeds.access import OandaAccess
 from hydra.feeds.asset import Asset, Limits, Switch
 from hydra.feeds.coinbase import CoinbaseKey
 from hydra.feeds.connector import Backoff
-from hydra.feeds.live import binance_feed, bybit_feed, coinbase_feed
+from hydra.feeds.listings import CRYPTO_VENUES, listings_at
+from hydra.feeds.live import binance_feed, bybit_feed, coinbase_feed, oanda_feed
 from hydra.feeds.minutes import Minute
 from hydra.market.bars import BarTable
-from hydra.market.events import BadMessage, Down, Event, Listing, Quote, Resync, Trade
+from hydra.market.events import BadMessage, Down, Event, Heartbeat, Listing, Quote, Resync, Trade
 from hydra.market.instruments import Instrument
 
 MINUTE_NS = 60 * NS_PER_S
-VENUES = (coinbase.SOURCE, binance.SOURCE, bybit.SOURCE)  # the most preferred first
 _TICK_S = 0.25  # how often time is looked at
 _LEAST_PAUSE_S = 0.001
-_DECIMALS = 8  # see listing_of
 
 
 class Feed(Protocol):
@@ -219,17 +219,23 @@ class VenueMinutes:
                 case Down():
                     self._counts[event.source].down = event.reason
                     continue
+                case Heartbeat(source=source, venue_ns=venue_ns):
+                    self._hear_time(source, venue_ns)
+                    continue
                 case Resync(listing=listing):
                     self._counts[listing.source].resyncs += 1
                 case (
                     Quote(listing=listing, venue_ns=venue_ns)
                     | Trade(listing=listing, venue_ns=venue_ns)
                 ):
-                    if venue_ns > self._told_ns[listing.source]:
-                        self._told_ns[listing.source] = venue_ns
+                    self._hear_time(listing.source, venue_ns)
             asset = self._assets.get(event.listing.symbol)
             if asset is not None:
                 asset.hear(event)
+
+    def _hear_time(self, source: str, venue_ns: int) -> None:
+        if venue_ns > self._told_ns[source]:
+            self._told_ns[source] = venue_ns
 
     def _advance(self, now_ns: int) -> None:
         """Close what is due."""
@@ -267,33 +273,12 @@ class Addresses:
     binance_ws: str = binance.BINANCE_WS_URL
     binance_rest: str = binance.BINANCE_REST_URL
     bybit_ws: str = bybit.BYBIT_WS_URL
-
-
-def listing_of(source: str, symbol: str) -> Listing:
-    """Where a venue trades BTC-USD: for USD at Coinbase, for USDT at Binance and Bybit (spot).
-
-    The grid has 8 decimals, the most that any of them writes for what an Instrument can name: a
-    finer grid than a venue's is exact all the same, a coarser one makes faults of its messages.
-
-    Raises ConfigError for another venue, or a symbol that is not spelt as BTC-USD.
-    """
-    base, _, quote = symbol.partition("-")
-    if not base.isalnum() or quote != "USD":
-        raise ConfigError(f"{symbol}: symbols of live venues are spelt as BTC-USD")
-    if source not in VENUES:
-        raise ConfigError(f"{source} is none of the venues {', '.join(VENUES)}")
-    return Listing(
-        source=source,
-        symbol=symbol,
-        venue_symbol=symbol if source == coinbase.SOURCE else f"{base}USDT",
-        price_decimals=_DECIMALS,
-        size_decimals=_DECIMALS,
-    )
+    oanda_stream: str = oanda.OANDA_STREAM_URL
 
 
 def live_minutes(
     instruments: Sequence[Instrument],
-    venues: Sequence[str] = VENUES,
+    venues: Sequence[str] = CRYPTO_VENUES,
     *,
     clock: Clock,
     timer: Timer,
@@ -303,18 +288,19 @@ def live_minutes(
     limits: Limits | None = None,
     tell: Callable[[Switch], None] = _no_one,
     key: CoinbaseKey | None = None,
+    oanda_access: OandaAccess | None = None,
     addresses: Addresses | None = None,
     backoff: Backoff | None = None,
 ) -> VenueMinutes:
-    """Minutes of the real venues, in order of preference; one connection a venue.
+    """Minutes of the real venues, in order of preference; one connection a venue that lists any
+    of the instruments.
 
-    `http` belongs to the caller, who closes it afterwards. Raises ConfigError as `listing_of`
-    and `VenueMinutes`.
+    `http` belongs to the caller, who closes it afterwards. Raises ConfigError as `listings_at`
+    and `VenueMinutes`, and where OANDA is needed without access.
     """
     at = addresses or Addresses()
     feeds: list[VenueFeed] = []
-    for source in venues:
-        listings = [listing_of(source, instrument.symbol) for instrument in instruments]
+    for source, listings in listings_at(venues, [one.symbol for one in instruments]).items():
         feed: Feed
         if source == coinbase.SOURCE:
             feed = coinbase_feed(
@@ -330,8 +316,20 @@ def live_minutes(
                 rest_url=at.binance_rest,
                 backoff=backoff,
             )
-        else:
+        elif source == bybit.SOURCE:
             feed = bybit_feed(listings, clock=clock, rng=rng, url=at.bybit_ws, backoff=backoff)
+        elif oanda_access is None:
+            raise ConfigError("OANDA tells prices to nobody without an account and a token")
+        else:
+            feed = oanda_feed(
+                listings,
+                clock=clock,
+                rng=rng,
+                http=http,
+                access=oanda_access,
+                url=at.oanda_stream,
+                backoff=backoff,
+            )
         feeds.append(VenueFeed(source, feed, listings))
     return VenueMinutes(
         instruments,

@@ -18,6 +18,7 @@ from hydra.feeds.venue import Fetch, words
 
 MAX_MESSAGE_BYTES = 64 << 20  # a snapshot of a deep book takes several MB
 MAX_LINE_BYTES = 1 << 20
+_DENIED = (401, 403)
 _PING_S = 20.0  # a peer that does not answer a ping for as long is gone
 
 
@@ -101,14 +102,17 @@ class HttpLinesWire:
         url: str,
         *,
         name: str | None = None,
+        denied: str = "",
         params: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
         open_s: float = 10.0,
     ) -> None:
-        """`name` stands for the address in messages, where that holds what is private."""
+        """`name` stands for the address in messages, where that holds what is private. `denied`:
+        what may be wrong where the peer does not let us in (401, 403)."""
         self._client = client
         self._url = url
         self._name = name or url
+        self._denied = denied
         self._params = dict(params or {})
         self._headers = dict(headers or {})
         self._timeout = httpx2.Timeout(open_s, read=None)  # silence is the connector's to judge
@@ -124,7 +128,9 @@ class HttpLinesWire:
             raise VenueDown(f"{self._name}: {words(error)}") from error
         try:
             if response.status_code != httpx2.codes.OK:
-                raise VenueDown(f"{self._name}: status {response.status_code}")
+                is_denied = response.status_code in _DENIED and self._denied
+                why = f", {self._denied}" if is_denied else ""
+                raise VenueDown(f"{self._name}: status {response.status_code}{why}")
             yield _ReplyLine(response)
         finally:
             await response.aclose()

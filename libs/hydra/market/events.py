@@ -38,6 +38,7 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     venue_symbol: str  # as the venue spells it
     price_decimals: int
     size_decimals: int
+    has_trades: bool = True  # False: the venue tells quotes alone, and volume is unknown
 
     def ticks(self, text: str) -> int:
         """The price in ticks. Raises ValueError unless it is above zero and on the grid."""
@@ -125,7 +126,15 @@ class Down(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     at_ns: int
 
 
-Event = Quote | NoQuote | Trade | BookChange | Resync | BadMessage | Down
+class Heartbeat(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A venue says what time it is and no more: nothing from before is still on its way."""
+
+    source: str
+    at_ns: int
+    venue_ns: int
+
+
+Event = Quote | NoQuote | Trade | BookChange | Resync | BadMessage | Down | Heartbeat
 
 
 def fixed(text: str, decimals: int) -> int:

@@ -119,10 +119,15 @@ def _fault(setting: Setting, value: str) -> str:
             sqlite_path(parse_url(value))
         except StorageError as error:
             return str(error)
-    if setting.kind is Kind.SECRET and any(not " " <= letter < "\x7f" for letter in value):
+    if setting.kind is Kind.SECRET and any(not " " <= letter < "\x7f" for letter in _plain(value)):
         # Such as the curly quotes of a text processor, which no HTTP header can carry.
         return "it has letters that no key has: copy it again (its value is not shown)"
     return ""
+
+
+def _plain(secret: str) -> str:
+    """A secret without the ends of its lines, which a key in PEM has and no other."""
+    return "".join(secret.splitlines()) if secret.startswith("-----BEGIN ") else secret
 
 
 def _fault_of_url(value: str, schemes: tuple[str, str]) -> str:

@@ -55,6 +55,9 @@ class Binance:
         default_factory=lambda: {timeframe_ns(bar): bar for bar in _BARS}
     )
     dollar: str = "USDT"
+    token_setting: str = ""
+    names: Mapping[str, str] = field(default_factory=dict)
+    has_quotes: bool = False
 
     def request(self, ask: Ask) -> tuple[str, Mapping[str, str]]:
         return "/api/v3/klines", {

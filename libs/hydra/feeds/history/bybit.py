@@ -65,6 +65,9 @@ class Bybit:
         default_factory=lambda: {timeframe_ns(bar): name for bar, name in _BARS.items()}
     )
     dollar: str = "USDT"
+    token_setting: str = ""
+    names: Mapping[str, str] = field(default_factory=dict)
+    has_quotes: bool = False
 
     def request(self, ask: Ask) -> tuple[str, Mapping[str, str]]:
         return "/v5/market/kline", {

@@ -17,6 +17,7 @@ NO_NUMBER = "NaN, infinite or no number"
 NOT_POSITIVE = "price not above 0"
 HIGH_BELOW_LOW = "high below low"
 BEYOND = "open or close outside low to high"
+CROSSED = "bid above ask"
 BAD_VOLUME = "volume negative"
 TWICE = "sent twice, taken once"
 CONTRADICTED = "sent twice and different, neither taken"
@@ -67,16 +68,19 @@ def fault_of(candle: Candle, ask: Ask) -> str:
         return OUTSIDE
     if candle.open_ns % ask.bar_ns:
         return OFF_GRID
-    prices = (candle.open, candle.high, candle.low, candle.close)
-    if not all(_is_number(one) for one in (*prices, candle.volume)):
-        return NO_NUMBER
-    if min(prices) <= 0:
-        return NOT_POSITIVE
-    if candle.high < candle.low:
-        return HIGH_BELOW_LOW
-    if not all(candle.low <= one <= candle.high for one in (candle.open, candle.close)):
-        return BEYOND
-    return BAD_VOLUME if candle.volume < 0 else ""
+    volume = Decimal(0) if candle.volume is None else candle.volume
+    for side in candle.sides:
+        if not all(_is_number(one) for one in (*side, volume)):
+            return NO_NUMBER
+        if min(side) <= 0:
+            return NOT_POSITIVE
+        if side.high < side.low:
+            return HIGH_BELOW_LOW
+        if not all(side.low <= one <= side.high for one in (side.open, side.close)):
+            return BEYOND
+    if candle.ask is not None and any(b > a for b, a in zip(*candle.sides, strict=True)):
+        return CROSSED
+    return BAD_VOLUME if volume < 0 else ""
 
 
 def _is_number(value: Decimal) -> bool:
@@ -96,7 +100,6 @@ def _described(candle: Candle, fault: str) -> str:
         at = iso(candle.open_ns)
     except OverflowError:
         at = f"{candle.open_ns} ns"
-    numbers = ", ".join(
-        str(one) for one in (candle.open, candle.high, candle.low, candle.close, candle.volume)
-    )
+    volume = () if candle.volume is None else (candle.volume,)
+    numbers = ", ".join(str(one) for one in (*(p for s in candle.sides for p in s), *volume))
     return f"{at}: {fault} ({numbers})"

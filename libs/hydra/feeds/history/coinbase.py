@@ -69,6 +69,9 @@ class Coinbase:
         default_factory=lambda: {timeframe_ns(bar): name for bar, name in _BARS.items()}
     )
     dollar: str = "USD"
+    token_setting: str = ""
+    names: Mapping[str, str] = field(default_factory=dict)
+    has_quotes: bool = False
 
     def request(self, ask: Ask) -> tuple[str, Mapping[str, str]]:
         return f"/api/v3/brokerage/market/products/{ask.pair.symbol}/candles", {

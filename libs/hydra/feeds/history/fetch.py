@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from decimal import Decimal
 from pathlib import Path
+
+import msgspec
 
 from hydra.clock import NS_PER_DAY, NS_PER_S, Clock, iso
 from hydra.errors import ConfigError, VenueFault
@@ -61,6 +64,7 @@ def plan(
         asked_to_ns=to_ns,
         start_ns=start_ns,
         end_ns=end_ns,
+        has_quotes=venue.has_quotes,
     )
 
 
@@ -227,6 +231,13 @@ class _Walk:
 
 
 def _row(candle: Candle) -> Row:
-    numbers = (candle.open, candle.high, candle.low, candle.close, candle.volume)
-    # Neither an exponent nor zeros at the end, which venues pad to eight places.
-    return Row(candle.open_ns, *(f"{one.normalize():f}" for one in numbers))
+    first, *ask = [[_plain(price) for price in side] for side in candle.sides]
+    volume = "" if candle.volume is None else _plain(candle.volume)
+    opened, high, low, close = first
+    row = Row(candle.open_ns, opened, high, low, close, volume)
+    return msgspec.structs.replace(row, ask=tuple(ask[0])) if ask else row
+
+
+def _plain(number: Decimal) -> str:
+    """Neither an exponent nor zeros at the end, which venues pad to eight places."""
+    return f"{number.normalize():f}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,10 +12,13 @@ import msgspec
 
 from hydra.clock import iso
 from hydra.errors import ConfigError
-from hydra.feeds.history.partial import Partial, Stretch
+from hydra.feeds.history.partial import Partial, Row, Stretch
 from hydra.market.timeframes import timeframe_name
 
-HEADER = "symbol,time,open,high,low,close,volume\n"
+OHLC = ("open", "high", "low", "close")
+_NAMES = ("symbol", "time")
+_TRADES = (*OHLC, "volume")
+_QUOTES = tuple(f"{side}_{one}" for side in ("bid", "ask") for one in OHLC)
 _PARQUET, _CSV = ".parquet", ".csv"
 
 
@@ -114,21 +118,18 @@ def write_output(partial: Partial, out: Path) -> tuple[FetchedSymbol, ...]:
     ConfigError where the disk is full or the partial file is damaged.
     """
     fetching = partial.fetching
+    columns = _QUOTES if fetching.has_quotes else _TRADES
     tallies = {symbol: _Tally(symbol, fetching.bar_ns) for symbol in fetching.symbols}
     made = text = out.with_name(f"{out.name}.writing")
     try:
         with text.open("w", encoding="utf-8", newline="") as opened:
-            opened.write(HEADER)
+            opened.write(f"{','.join((*_NAMES, *columns))}\n")
             for stretch in partial.stretches():
                 tallies[stretch.symbol].add(stretch)
-                opened.writelines(
-                    f"{stretch.symbol},{iso(row.open_ns)},{row.open},{row.high},{row.low},"
-                    f"{row.close},{row.volume}\n"
-                    for row in stretch.rows
-                )
+                opened.writelines(_line(stretch.symbol, row) for row in stretch.rows)
         if out.suffix.lower() == _PARQUET:
             made = out.with_name(f"{out.name}.packing")
-            _to_parquet(text, made)
+            _to_parquet(text, made, columns)
         with made.open("rb") as opened:
             os.fsync(opened.fileno())
         made.replace(out)
@@ -140,11 +141,17 @@ def write_output(partial: Partial, out: Path) -> tuple[FetchedSymbol, ...]:
     return tuple(one.facts(fetching.start_ns, fetching.end_ns) for one in tallies.values())
 
 
-def _to_parquet(text: Path, made: Path) -> None:
+def _line(symbol: str, row: Row) -> str:
+    first = (row.open, row.high, row.low, row.close)
+    last = (row.volume,) if row.ask is None else row.ask
+    return f"{','.join((symbol, iso(row.open_ns), *first, *last))}\n"
+
+
+def _to_parquet(text: Path, made: Path, columns: Sequence[str]) -> None:
     """The CSV file as Parquet: numbers float64, times with their zone."""
     import polars as pl
 
-    numbers = dict.fromkeys(("open", "high", "low", "close", "volume"), pl.Float64)
+    numbers = dict.fromkeys(columns, pl.Float64)
     frame = pl.read_csv(text, schema={"symbol": pl.String, "time": pl.String, **numbers})
     times = pl.col("time").str.to_datetime("%Y-%m-%dT%H:%M:%SZ", time_unit="ms", time_zone="UTC")
     frame.with_columns(times).write_parquet(made)

@@ -31,6 +31,7 @@ class Fetching(msgspec.Struct, frozen=True, kw_only=True):
     asked_to_ns: int | None  # None: until now
     start_ns: int  # the first bar opens here
     end_ns: int  # the last bar closes here; fixed when the fetch began
+    has_quotes: bool = False  # rows are of bid and ask, without volume
 
     def is_same(self, other: Fetching) -> bool:
         """Whether both were asked for alike; when they began does not count."""
@@ -45,7 +46,8 @@ class Row(msgspec.Struct, frozen=True, array_like=True):
     high: str
     low: str
     close: str
-    volume: str
+    volume: str  # "": the venue does not tell it
+    ask: tuple[str, str, str, str] | None = None  # then the others are the bid's
 
 
 class Stretch(msgspec.Struct, frozen=True, kw_only=True):

@@ -22,12 +22,15 @@ from aiolimiter import AsyncLimiter
 
 from hydra.clock import NS_PER_S, Clock, iso, to_ns
 from hydra.errors import ConfigError, VenueDown, VenueFault
+from hydra.feeds.access import check_encrypted, check_token
 from hydra.feeds.history.venue import Ask, Candle, Unreadable, Venue, short
+from hydra.settings import HIDDEN
 
 # Whoever asks is told by `waiting`; where nobody keeps logs stamina's own is not printed.
 logging.getLogger("stamina").addHandler(logging.NullHandler())
 
 MOST_BODY_BYTES = 4_000_000  # a page of 1000 candles has some 150,000
+_DENIED = frozenset({401, 403})  # statuses with which a token is refused
 _BANNED = frozenset({403, 418})  # statuses with which venues shut an address out
 
 
@@ -83,11 +86,14 @@ class Rest:
         *,
         clock: Clock,
         patience: Patience | None = None,
+        token: str = "",
         waiting: Callable[[str, float], None] = lambda why, seconds: None,
     ) -> None:
-        """Asks nobody yet. `waiting` is told of each pause before a repetition.
+        """Asks nobody yet. `token` is shown to the venue, and to nobody else. `waiting` is told of
+        each pause before a repetition.
 
-        Raises ConfigError where `address` is no http(s) address.
+        Raises ConfigError where `address` is no http(s) address, or one on which others would
+        read the token.
         """
         try:
             url = httpx2.URL(address)
@@ -95,6 +101,9 @@ class Rest:
             raise ConfigError(f"{venue.setting}={address}: {error}") from error
         if url.scheme not in ("http", "https") or not url.host:
             raise ConfigError(f"{venue.setting}={address}: write it as https://host")
+        if token:
+            check_token(token)
+            check_encrypted(address, venue.setting)
         self._venue = venue
         self._address = address
         self._place = f"{venue.name} at {url.host}" + (f":{url.port}" if url.port else "")
@@ -107,8 +116,13 @@ class Rest:
         self._client = httpx2.AsyncClient(
             timeout=None,  # the deadline is over the whole request
             follow_redirects=False,
-            headers={"Accept": "application/json", "Cache-Control": "no-cache"},
+            headers={
+                "Accept": "application/json",
+                "Cache-Control": "no-cache",
+                **({"Authorization": f"Bearer {token}"} if token else {}),
+            },
         )
+        self._token = token
 
     async def __aenter__(self) -> Self:
         return self
@@ -189,6 +203,8 @@ class Rest:
                 body += chunk
                 if len(body) > MOST_BODY_BYTES:
                     raise VenueFault(f"{self._place} sent more than {MOST_BODY_BYTES:,} bytes")
+            if self._token:  # a proxy may answer with the request that it would not pass on
+                body = body.replace(self._token.encode(), HIDDEN.encode())
             return _Answer(response.status_code, response.headers, bytes(body))
 
     def _refuse(self, answer: _Answer, ask: Ask) -> None:
@@ -197,6 +213,12 @@ class Rest:
         refusal = self._venue.refusal(status, answer.body)
         if refusal is None:
             return
+        if self._token and status in _DENIED:
+            raise ConfigError(
+                f"{self._place} does not take the token ({status}): {refusal.words};"
+                f" {self._venue.token_setting} is wrong or withdrawn, or of the other kind of"
+                f" account than {self._venue.setting}"
+            )
         if refusal.unknown_symbol:
             raise ConfigError(
                 f"{self._venue.name} does not know {ask.pair.symbol}: {refusal.words}"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from hydra.clock import iso
 from hydra.errors import ConfigError
+from hydra.market.catalogue import canonical
 
 LONGEST_WORDS = 200  # characters of a venue's own message
 NS_PER_MS = 1_000_000
@@ -58,16 +59,32 @@ class Ask:
         return f"{self.pair.symbol} from {iso(self.first_ns)} to {iso(self.close_ns)}"
 
 
-@dataclass(frozen=True, slots=True)
-class Candle:
-    """One row as a venue sent it, judged by nobody yet."""
+class Prices(NamedTuple):
+    """Of one side, in quote currency, exactly as sent; NaN where it was no number."""
 
-    open_ns: int
-    open: Decimal  # quote currency, exactly as sent; NaN where it was no number
+    open: Decimal
     high: Decimal
     low: Decimal
     close: Decimal
-    volume: Decimal  # base units
+
+
+@dataclass(frozen=True, slots=True)
+class Candle:
+    """One row as a venue sent it, judged by nobody yet: of trades, or of bids and asks."""
+
+    open_ns: int
+    open: Decimal  # as of Prices: traded, or of the bid where there is an `ask`
+    high: Decimal
+    low: Decimal
+    close: Decimal
+    volume: Decimal | None  # base units; None: the venue does not tell it
+    ask: Prices | None = field(default=None, kw_only=True)
+
+    @property
+    def sides(self) -> tuple[Prices, ...]:
+        """The traded prices, or bid and ask."""
+        first = Prices(self.open, self.high, self.low, self.close)
+        return (first,) if self.ask is None else (first, self.ask)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +101,7 @@ class Unreadable(Exception):
 
 
 class Venue(Protocol):
-    """One exchange's public REST of candles. Holds no connection and no state."""
+    """One venue's REST of candles. Holds no connection and no state."""
 
     @property
     def name(self) -> str:
@@ -93,6 +110,10 @@ class Venue(Protocol):
     @property
     def setting(self) -> str:
         """The environment variable of its address."""
+
+    @property
+    def token_setting(self) -> str:
+        """The secret without which it answers nobody; "": it is public."""
 
     @property
     def page_candles(self) -> int:
@@ -110,6 +131,14 @@ class Venue(Protocol):
     def dollar(self) -> str:
         """The currency in which it quotes what others quote in USD."""
 
+    @property
+    def names(self) -> Mapping[str, str]:
+        """By canonical spelling of the catalogue: its own name of what it spells otherwise."""
+
+    @property
+    def has_quotes(self) -> bool:
+        """Whether its candles are of bids and asks, rather than of trades."""
+
     def request(self, ask: Ask) -> tuple[str, Mapping[str, str]]:
         """Path and query."""
 
@@ -126,6 +155,7 @@ def pair_of(text: str, venue: Venue) -> Pair:
     USD becomes the venue's own dollar, so that BTC-USD is BTC-USDT where dollars are USDT. Raises
     ConfigError where no base and quote can be told.
     """
+    text = venue.names.get(canonical(text), text)
     parts = re.split(r"[-/_:]", text.strip().upper())
     if len(parts) == 1:
         plain = parts[0]

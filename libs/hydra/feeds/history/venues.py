@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from hydra.errors import ConfigError
+from hydra.feeds.access import needed
 from hydra.feeds.history.binance import Binance
 from hydra.feeds.history.bybit import Bybit
 from hydra.feeds.history.coinbase import Coinbase
+from hydra.feeds.history.oanda import Oanda
 from hydra.feeds.history.venue import Venue
 from hydra.market.timeframes import timeframe_name, timeframe_ns
 from hydra.settings import Settings
 
-VENUES: dict[str, Venue] = {one.name: one for one in (Coinbase(), Binance(), Bybit())}
+VENUES: dict[str, Venue] = {one.name: one for one in (Coinbase(), Binance(), Bybit(), Oanda())}
 
 
 def venue_named(name: str) -> Venue:
@@ -27,8 +29,17 @@ def address_of(venue: Venue, settings: Settings) -> str:
         "coinbase": settings.coinbase_rest_url,
         "binance": settings.binance_rest_url,
         "bybit": settings.bybit_rest_url,
+        "oanda": settings.oanda_rest_url,
     }
     return addresses[venue.name].rstrip("/")
+
+
+def token_of(venue: Venue) -> str:
+    """What the venue wants to be shown; "" where it is public.
+
+    Raises ConfigError, which says where to get it, where nobody set it.
+    """
+    return needed(venue.token_setting) if venue.token_setting else ""
 
 
 def bar_of(text: str, venue: Venue) -> int:
