@@ -66,6 +66,7 @@ class Daemon:
     followed: Callable[[], object] = lambda: None  # told of every commit
     has_played: bool = field(default=False, init=False)  # a minute that was not stored before
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    _unfit: dict[str, str] = field(default_factory=dict)  # by symbol, of the newest minute
     _mother: Mother = field(init=False)
 
     def stop(self) -> None:
@@ -82,7 +83,6 @@ class Daemon:
             absent=self.season.absent,
             on_commit=self._committed,
         )
-        self.pulse.symbols = len(self.season.instruments)
         self._tell("recovering" if self.store.stored_cycle else "starting")
         try:
             self.backlog.oldest()  # the venues are heard while the past is made up for
@@ -133,10 +133,13 @@ class Daemon:
             bars = [KeptBar(table, fit.get(name, "")) for name, table in minute.bars.items()]
             self.kept.append(bars)
             self.backlog.done()
-            self.pulse.unfit = {symbol: why for symbol, why in fit.items() if why}
+            self._unfit = {symbol: why for symbol, why in fit.items() if why}
+            self.pulse.feel(self._unfit, self.season.instruments.values(), minute.close_ns)
             chunk = _chunk(cycles, minute.close_ns, bars)
             if chunk is not None:
                 yield chunk
+            else:
+                self._tell("playing")
             self.pulse.beat_ns, self.has_played = monotonic_ns(), True
 
     def _is_late(self, minute: Minute) -> bool:
@@ -248,9 +251,7 @@ class Daemon:
         self.followed()
 
     def _tell(self, state: str, **changes: object) -> None:
-        self.board.tell(
-            state=state, updated_ns=self.clock.now_ns(), unfit=dict(self.pulse.unfit), **changes
-        )
+        self.board.tell(state=state, updated_ns=self.clock.now_ns(), unfit=self._unfit, **changes)
 
 
 class _Stopped(Exception):

@@ -7,13 +7,15 @@ raises alarms. It uses neither the loop nor the database: those are what it look
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event, Thread
 
 from apps.runtime.status import Board
 from hydra.clock import NS_PER_S, monotonic_ns
+from hydra.market.instruments import Instrument
+from hydra.market.sessions import is_open
 from hydra.operations.alarms import Alarms, Condition, Notice, run_command
 
 LOOK_S = 1.0  # between two looks
@@ -29,10 +31,18 @@ class Pulse:
     bar_s: float | None  # how often a minute is due; None: as its file has them
     is_playing: bool = False
     beat_ns: int = field(default_factory=monotonic_ns)  # when a minute was last played
-    unfit: Mapping[str, str] = field(default_factory=dict)  # by symbol, why
-    symbols: int = 0  # of the season
+    symbols: int = 0  # that trade now
+    unfit: Mapping[str, str] = field(default_factory=dict)  # of those, and why
     exposed: frozenset[str] = frozenset()  # symbols with open tickets
     storage: str = ""  # why the database cannot be used
+
+    def feel(
+        self, unfit: Mapping[str, str], instruments: Iterable[Instrument], now_ns: int
+    ) -> None:
+        """Take in the prices of a minute. A market that is shut is unfit, and no matter."""
+        trading = {one.symbol for one in instruments if is_open(one, now_ns)}
+        self.symbols = len(trading)
+        self.unfit = {symbol: why for symbol, why in unfit.items() if symbol in trading}
 
 
 def conditions(pulse: Pulse, now_ns: int, *, prices_s: float) -> Iterator[Condition]:

@@ -10,8 +10,9 @@ import pytest
 
 from apps.runtime.sentinel import STALL_S, STORAGE_S, Pulse, Sentinel, conditions
 from apps.runtime.status import read
-from hydra.clock import NS_PER_S
+from hydra.clock import NS_PER_DAY, NS_PER_S
 from hydra.operations.alarms import REMIND_S, Alarms, Condition, News, Notice, run_command
+from tests.support.bars import an_instrument
 from tests.support.daemons import a_board
 
 
@@ -149,3 +150,14 @@ def test_a_command_of_the_operator_gets_the_alarm(tmp_path: Path) -> None:
 )
 def test_a_command_that_fails_says_so(command: list[str], fault: str) -> None:
     assert fault in run_command(command, Notice(News.RAISED, "fire", "it burns", 0))
+
+
+def test_a_market_that_is_shut_is_unfit_but_no_alarm() -> None:
+    sunday_ns = 1_704_585_600 * NS_PER_S  # 2024-01-07
+    instruments = [an_instrument("EURUSD", calendar="fx"), an_instrument("BTC-USD")]
+    pulse = Pulse(bar_s=60.0)
+
+    pulse.feel({"EURUSD": "not tradeable"}, instruments, sunday_ns)
+    assert (pulse.symbols, pulse.unfit) == (1, {})
+    pulse.feel({"EURUSD": "stale"}, instruments, sunday_ns - 3 * NS_PER_DAY)
+    assert (pulse.symbols, pulse.unfit) == (2, {"EURUSD": "stale"})
