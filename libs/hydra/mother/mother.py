@@ -10,21 +10,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from typing import cast
 
 import numpy as np
 
 from hydra.clock import monotonic_ns
-from hydra.engines.protocol import Abstention, Answer, Decision
-from hydra.errors import ConfigError, EngineError
+from hydra.engines.protocol import Abstention, Answer
+from hydra.errors import ConfigError
 from hydra.market.bars import BarTable, Chunk, Stream
-from hydra.mother.answers import (
-    FAILURES,
-    Wishes,
-    await_answers,
-    fault_of_wish,
-    is_awaited,
-)
+from hydra.mother.answers import FAILURES, Wishes
 from hydra.mother.arrivals import Arrivals
 from hydra.mother.bench import Bench
 from hydra.mother.calm import calm_collector
@@ -36,6 +29,7 @@ from hydra.mother.desk import Desk
 from hydra.mother.discipline import Discipline
 from hydra.mother.eliminations import Eliminations
 from hydra.mother.exits import Exits
+from hydra.mother.grants import Grants
 from hydra.mother.guardians import Guardians
 from hydra.mother.inputs import Inputs
 from hydra.mother.kill_switch import KillSwitch
@@ -49,7 +43,7 @@ from hydra.mother.plan import SeasonPlan
 from hydra.mother.questions import Questions
 from hydra.mother.scorekeeper import Scorekeeper
 from hydra.mother.seating import take_seats
-from hydra.mother.seats import Screen, Seat, closes_of
+from hydra.mother.seats import Screen, closes_of
 from hydra.mother.shadow import Shadows
 from hydra.mother.watchdog import DecisionTimeout, Watchdog
 from hydra.portfolio.book import AccountBook
@@ -170,13 +164,11 @@ class Mother:
             scores=self._scores,
             exits=self._exits,
         )
-        self._consensus = (
-            Consensus(self.accounts[-1], self._scores) if plan.mode == "consensus" else None
-        )
+        consensus = Consensus(self.accounts[-1], self._scores) if plan.mode == "consensus" else None
         self._mail, self._questions = Mail(), Questions()
         self._arrivals = Arrivals(
             desk=self.desk,
-            consensus=self._consensus,
+            consensus=consensus,
             mail=self._mail,
             questions=self._questions,
             finest_ns=min(stream.resolution_ns for stream in streams),
@@ -209,6 +201,15 @@ class Mother:
             by_environment=plan.kill_switch,
         )
         self._inputs = Inputs(store)
+        self._grants = Grants(
+            is_live=plan.is_live,
+            votes=consensus is not None,
+            moment=self._moment,
+            inputs=self._inputs,
+            questions=self._questions,
+            arrivals=self._arrivals,
+            discipline=self._discipline,
+        )
         self._poll_at = self._commit_at = 0
         self.standings: tuple[StandingRow, ...] = ()
 
@@ -320,7 +321,7 @@ class Mother:
             if is_due and now_ns >= self._clockwork.due_ns and not chunk.settles_only:
                 self._ask_by_clock(now_ns, wishes)
             if wishes:
-                await self._grant(wishes)
+                await self._grants.grant(wishes)
                 wishes.clear()
             if is_due:
                 self._set_alarm()
@@ -361,34 +362,6 @@ class Mother:
                 self._watchdog.deciding = False
                 self._discipline.failed(seat, error)
             self._watchdog.deciding = False
-
-    async def _grant(self, wishes: Wishes) -> None:
-        """Put every sound wish on the desk: live at once, else with what is awaited for them."""
-        if self._plan.is_live and self._moment.cycle > self._inputs.stored_cycle:
-            self._questions.ask(wishes, self._moment.now_ns, all_of_them=bool(self._consensus))
-        elif self._consensus is None:
-            # Who answers at once is first, whoever takes longer comes after: as it is live.
-            waiting = [one for one in wishes if is_awaited(one[1])]
-            if waiting and len(waiting) < len(wishes):
-                self._carry_out([one for one in wishes if not is_awaited(one[1])])
-                wishes[:] = waiting
-        for seat, failure in await await_answers(
-            wishes, self._inputs.late_answer(self._moment.cycle)
-        ):
-            self._discipline.failed(seat, failure)
-        self._carry_out(wishes)
-
-    def _carry_out(self, wishes: Wishes) -> None:
-        # In the order of the accounts, so that sleeping does not change who comes first.
-        wishes.sort(key=lambda wish: wish[0].account)
-        sound: list[tuple[Seat, Decision, int]] = []
-        for seat, wish in wishes:
-            fault = fault_of_wish(wish)
-            if fault:
-                self._discipline.failed(seat, EngineError(fault))
-            else:
-                sound.append((seat, cast(Decision, wish), seat.contestant.latency_ns))
-        self._arrivals.carry_out(sound)
 
     # Live: the market does not wait
 
