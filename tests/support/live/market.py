@@ -64,27 +64,25 @@ def changes(before: Iterable[Decimal], now: Levels) -> Levels:
     return [[f"{price:f}", "0"] for price in before if price not in kept] + now
 
 
-class _Alive(LoopbackVenue):
+class Alive(LoopbackVenue):
     """The part that all live venues share: who listens hears every step from then on."""
 
     name = ""
 
-    def begin(self, paths: Mapping[str, Path], fast: FastTime, seed: int) -> None:
+    def begin(self, paths: Mapping[str, Path], at_s: int, seed: int) -> None:
         self.paths = paths  # by the venue's own symbol
-        self.fast = fast
         self.rng = Random(f"{seed} {self.name}")
-        self.at_s = second_of(fast.time_ns())
+        self.at_s = at_s
         self.is_silent = False  # nothing is told, and connections stay open
         self.is_down = False  # nobody may connect, and whoever was is cut off
         self.faults_frac = 0.0  # of the messages that go wrong
         self.requests = 0
         self._numbers = count(1)
-        self._queues: dict[int, asyncio.Queue[str]] = {}
+        self._queues: dict[int, asyncio.Queue[str]] = {}  # by session: what it is still to hear
 
     async def _serve(self, socket: ServerConnection) -> None:
-        session, queue = Session(socket), asyncio.Queue[str]()
-        self.sessions.append(session)
-        self._queues[id(session)] = queue
+        session = Session(socket)
+        queue = self.join(session)
         writer = asyncio.create_task(self._write(session, queue))
         try:
             async for text in socket:
@@ -93,10 +91,18 @@ class _Alive(LoopbackVenue):
         except ConnectionClosed:
             pass  # as the client wished, or as a fault commanded
         finally:
-            self.sessions.remove(session)
-            del self._queues[id(session)]
+            self.leave(session)
             writer.cancel()
             await asyncio.gather(writer, return_exceptions=True)
+
+    def join(self, session: Session) -> asyncio.Queue[str]:
+        """Somebody connects; what he is told comes in the queue."""
+        self.sessions.append(session)
+        return self._queues.setdefault(id(session), asyncio.Queue())
+
+    def leave(self, session: Session) -> None:
+        self.sessions.remove(session)
+        del self._queues[id(session)]
 
     async def _write(self, session: Session, queue: asyncio.Queue[str]) -> None:
         with suppress(ConnectionClosed):
@@ -171,7 +177,7 @@ def _plain(symbol: str) -> str:
     return symbol.replace("-", "")
 
 
-class LiveCoinbase(_Alive, CoinbaseServer):
+class LiveCoinbase(Alive, CoinbaseServer):
     name = "coinbase"
 
     def time(self) -> str:
@@ -190,7 +196,7 @@ class LiveCoinbase(_Alive, CoinbaseServer):
         }  # fmt: skip
 
 
-class LiveBinance(_Alive, BinanceServer):
+class LiveBinance(Alive, BinanceServer):
     name = "binance"
 
     def steps_of(self, symbol: str, price: Decimal) -> Iterator[Any]:
@@ -213,7 +219,7 @@ class LiveBinance(_Alive, BinanceServer):
         }  # fmt: skip
 
 
-class LiveBybit(_Alive, BybitServer):
+class LiveBybit(Alive, BybitServer):
     name = "bybit"
 
     def steps_of(self, symbol: str, price: Decimal) -> Iterator[Any]:
@@ -244,33 +250,38 @@ def _bybit_snapshot(pair: str, book: Mapping[str, Levels], at_s: int) -> dict[st
     }  # fmt: skip
 
 
+def venues_alive(
+    symbols: Sequence[str], at_s: int, seed: int
+) -> tuple[LiveCoinbase, LiveBinance, LiveBybit]:
+    """The three as they stand at a second; `symbols` as files name them: BTC-USDT."""
+    paths = {symbol: recorded_path(symbol) for symbol in symbols}
+    books = {symbol: book_of(path.price(at_s), at_s) for symbol, path in paths.items()}
+    by_product = {symbol.removesuffix("T"): path for symbol, path in paths.items()}
+    by_pair = {_plain(symbol): path for symbol, path in paths.items()}
+    pairs = {_plain(symbol): {"bids": bids, "asks": asks} for symbol, (bids, asks) in books.items()}
+    coinbase = LiveCoinbase(
+        {s.removesuffix("T"): {"bids": b, "asks": a} for s, (b, a) in books.items()}, ()
+    )
+    binance = LiveBinance({p: one | {"lastUpdateId": 1_000} for p, one in pairs.items()}, ())
+    bybit = LiveBybit(
+        {f"orderbook.50.{p}": _bybit_snapshot(p, one, at_s) for p, one in pairs.items()}, ()
+    )
+    coinbase.begin(by_product, at_s, seed)
+    binance.begin(by_pair, at_s, seed)
+    bybit.begin(by_pair, at_s, seed)
+    return coinbase, binance, bybit
+
+
 class LiveMarket:
     """The three venues in a thread of their own. Use it in `with`."""
 
     def __init__(self, symbols: Sequence[str], fast: FastTime, *, seed: int = 1) -> None:
         """`symbols` as files name them: BTC-USDT."""
         self.fast = fast
-        paths = {symbol: recorded_path(symbol) for symbol in symbols}
-        at_s = second_of(fast.time_ns())
-        books = {symbol: book_of(path.price(at_s), at_s) for symbol, path in paths.items()}
-        by_product = {symbol.removesuffix("T"): path for symbol, path in paths.items()}
-        by_pair = {_plain(symbol): path for symbol, path in paths.items()}
-        pairs = {
-            _plain(symbol): {"bids": bids, "asks": asks} for symbol, (bids, asks) in books.items()
-        }
-        self.coinbase = LiveCoinbase(
-            {s.removesuffix("T"): {"bids": b, "asks": a} for s, (b, a) in books.items()}, ()
+        self.coinbase, self.binance, self.bybit = venues_alive(
+            symbols, second_of(fast.time_ns()), seed
         )
-        self.binance = LiveBinance(
-            {p: one | {"lastUpdateId": 1_000} for p, one in pairs.items()}, ()
-        )
-        self.bybit = LiveBybit(
-            {f"orderbook.50.{p}": _bybit_snapshot(p, one, at_s) for p, one in pairs.items()}, ()
-        )
-        self.coinbase.begin(by_product, fast, seed)
-        self.binance.begin(by_pair, fast, seed)
-        self.bybit.begin(by_pair, fast, seed)
-        self.venues: tuple[_Alive, ...] = (self.coinbase, self.binance, self.bybit)
+        self.venues = (self.coinbase, self.binance, self.bybit)
         self._is_open = threading.Event()
         self._is_over = threading.Event()
         self._failure: BaseException | None = None
