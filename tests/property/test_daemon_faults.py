@@ -8,14 +8,17 @@ test_daemon_faults.py; many more by HYDRA_FAULT_SEEDS=5000 pytest -m nightly of 
 from __future__ import annotations
 
 import os
+import re
 from functools import cache
 from random import Random
+from typing import Any
 
 import pytest
 
 from hydra.market.bars import BarTable
 from hydra.storage import database
-from tests.support.faults.check import check
+from tests.support.faults.check import check, journal_of
+from tests.support.faults.engines import Vice
 from tests.support.faults.season import NAME, Setup, Strike, a_home, play_file
 from tests.support.faults.writes import MOMENTS, Blow
 from tests.support.processes import HOUR_NS, sample_tables
@@ -82,8 +85,71 @@ def is_played_through(seed: int) -> None:
     assert digest == undisturbed(), f"seed {seed}: {strikes}"
 
 
-@pytest.mark.parametrize("seed", seeds(16))
+@pytest.mark.parametrize("seed", seeds(12))
 def test_killed_or_without_a_database_at_any_write_it_ends_as_if_nothing_had_happened(
     seed: int,
 ) -> None:
     is_played_through(seed)
+
+
+@pytest.mark.nightly
+def test_so_do_thousands() -> None:
+    for seed in range(MANY):
+        is_played_through(seed)
+
+
+# Engines
+
+
+Journals = dict[str, list[tuple[Any, ...]]]
+
+
+def journals(vice: Vice | None, after: int = 0) -> Journals:
+    """By engine, its records, where one of them has a vice from its so many-th decision on."""
+    setup = a_setup(vice=vice, vice_after=after, deadline_s=0.1, plan={"memory_limit_mb": 64})
+    with a_home() as (home, writes):
+        play_file(setup, bars(), home, writes, ())
+        url = f"sqlite:///{writes.path}"
+        check(url, NAME)
+        return {name: journal_of(url, NAME, name) for name in (*OTHERS, "faulty")}
+
+
+OTHERS = ("alpha", "beta", "coarse")
+ENDS_ON_THE_BENCH = set(Vice) - {Vice.CROWDS, Vice.FOREIGN}
+
+
+@cache
+def virtuous() -> Journals:
+    return journals(None)
+
+
+@pytest.mark.parametrize("vice", Vice, ids=lambda vice: vice.name.lower())
+def test_an_engines_vice_is_nobody_elses_trouble(vice: Vice) -> None:
+    played = journals(vice, after=Random(vice.name).randrange(60))
+
+    for name in OTHERS:
+        assert numbered_anew(played[name]) == numbered_anew(virtuous()[name]), name
+        if vice is not Vice.CROWDS:
+            assert played[name] == virtuous()[name], name
+    kinds = [record[2] for record in played["faulty"]]
+    assert ("benched" in kinds) == (vice in ENDS_ON_THE_BENCH), kinds
+
+
+def numbered_anew(records: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """The records as if nobody else had tickets: numbers of tickets are a whole season's."""
+    numbers: dict[str, str] = {}
+
+    def anew(match: re.Match[str]) -> str:
+        return match[1] + numbers.setdefault(match[2], str(len(numbers) + 1))
+
+    return [(*record[:-1], re.sub(r'("ticket":)(\d+)', anew, record[-1])) for record in records]
+
+
+def test_who_hung_or_took_all_memory_does_so_again_when_the_season_goes_on() -> None:
+    for vice in (Vice.HANGS, Vice.HOARDS):
+        setup = a_setup(vice=vice, vice_after=20, deadline_s=0.1, plan={"memory_limit_mb": 64})
+        with a_home() as (home, writes):
+            strikes: list[Strike] = [("begin", 60, Blow.DEATH), ("commit", 30, Blow.DEATH)]
+            _, lives = play_file(setup, bars(), home, writes, strikes)
+            assert lives == 3
+            check(f"sqlite:///{writes.path}", NAME)

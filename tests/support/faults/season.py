@@ -19,11 +19,13 @@ import msgspec
 
 from apps.cli.models import Models
 from apps.runtime import status
+from apps.runtime.backlog import Backlog
 from apps.runtime.daemon import Daemon, Past
 from apps.runtime.live_season import LiveSeason, no_bars
+from apps.runtime.sentinel import Pulse
 from hydra.clock import NS_PER_S, Clock
 from hydra.errors import StorageError
-from hydra.feeds.minutes import FileMinutes, MinuteSource
+from hydra.feeds.minutes import FileMinutes
 from hydra.feeds.replay import streams_of
 from hydra.guardian.profiles import DailyLimit, MaxLimit, profile
 from hydra.market.bars import BarTable
@@ -117,24 +119,29 @@ class Setup:
         store: SqlSeasonStore,
         *,
         season: LiveSeason,
-        source: MinuteSource,
+        backlog: Backlog,
         past: Past | None,
         clock: Clock,
         home: Path,
         say: Callable[[str], None],
     ) -> Daemon:
-        """The daemon as `hydra run` builds it."""
+        """The daemon as `hydra run` builds it, but that no supervisor makes another."""
         return Daemon(
             season=season,
             store=store,
             kept=SeasonBars(url, store.season_id),
             models=Models(url),
-            source=source,
+            backlog=backlog,
             past=past,
             warm_bars=4,
             clock=clock,
-            status_path=status.path_of(home, NAME),
-            db=url,
+            pulse=Pulse(bar_s=self.resolution_ns / NS_PER_S),
+            board=status.Board(
+                status.path_of(home, NAME),
+                status.Status(
+                    season=NAME, state="starting", pid=1, db=url, started_ns=0, updated_ns=0
+                ),
+            ),
             say=say,
         )
 
@@ -166,13 +173,16 @@ def play_file(
 async def _life(setup: Setup, tables: Sequence[BarTable], url: str, home: Path) -> str:
     season = setup.season()
     time = HandTime(setup.start_ns)
-    source = FileMinutes(tables, timer=time, speed=0)
+    backlog = Backlog(FileMinutes(tables, timer=time, speed=0))
     with open_season(url, season.row, resume=is_stored(url), durable=True) as store:
         daemon = setup.daemon(
-            url, store, season=season, source=source, past=None, clock=time, home=home,
+            url, store, season=season, backlog=backlog, past=None, clock=time, home=home,
             say=lambda text: None,
         )  # fmt: skip
-        digest = await daemon.play()
+        try:
+            digest = await daemon.play()
+        finally:
+            await backlog.aclose()
     assert digest is not None
     return digest
 
