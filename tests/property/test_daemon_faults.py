@@ -19,6 +19,7 @@ from hydra.market.bars import BarTable
 from hydra.storage import database
 from tests.support.faults.check import check, journal_of
 from tests.support.faults.engines import Vice
+from tests.support.faults.live import play_venues, told_by
 from tests.support.faults.season import NAME, Setup, Strike, a_home, play_file
 from tests.support.faults.writes import MOMENTS, Blow
 from tests.support.processes import HOUR_NS, sample_tables
@@ -106,12 +107,17 @@ Journals = dict[str, list[tuple[Any, ...]]]
 
 def journals(vice: Vice | None, after: int = 0) -> Journals:
     """By engine, its records, where one of them has a vice from its so many-th decision on."""
-    setup = a_setup(vice=vice, vice_after=after, deadline_s=0.1, plan={"memory_limit_mb": 64})
     with a_home() as (home, writes):
-        play_file(setup, bars(), home, writes, ())
+        play_file(with_limits(vice, after), bars(), home, writes, ())
         url = f"sqlite:///{writes.path}"
         check(url, NAME)
         return {name: journal_of(url, NAME, name) for name in (*OTHERS, "faulty")}
+
+
+def with_limits(vice: Vice | None, after: int) -> Setup:
+    deadline_s = 0.1 if vice is Vice.HANGS else 10.0
+    plan = {"memory_limit_mb": 64}
+    return a_setup(vice=vice, vice_after=after, deadline_s=deadline_s, plan=plan)
 
 
 OTHERS = ("alpha", "beta", "coarse")
@@ -133,6 +139,8 @@ def test_an_engines_vice_is_nobody_elses_trouble(vice: Vice) -> None:
             assert played[name] == virtuous()[name], name
     kinds = [record[2] for record in played["faulty"]]
     assert ("benched" in kinds) == (vice in ENDS_ON_THE_BENCH), kinds
+    if vice in (Vice.HOARDS, Vice.SWELLS):
+        assert "more memory" in played["faulty"][-1][-1]
 
 
 def numbered_anew(records: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
@@ -147,9 +155,29 @@ def numbered_anew(records: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
 
 def test_who_hung_or_took_all_memory_does_so_again_when_the_season_goes_on() -> None:
     for vice in (Vice.HANGS, Vice.HOARDS):
-        setup = a_setup(vice=vice, vice_after=20, deadline_s=0.1, plan={"memory_limit_mb": 64})
         with a_home() as (home, writes):
             strikes: list[Strike] = [("begin", 60, Blow.DEATH), ("commit", 30, Blow.DEATH)]
-            _, lives = play_file(setup, bars(), home, writes, strikes)
+            _, lives = play_file(with_limits(vice, 20), bars(), home, writes, strikes)
             assert lives == 3
             check(f"sqlite:///{writes.path}", NAME)
+
+
+# Venues
+
+
+def is_played_on_venues(seed: int) -> None:
+    with a_home() as (home, writes):
+        story = play_venues(seed, home, writes)
+        with told_by(story):
+            check(f"sqlite:///{writes.path}", NAME)
+
+
+@pytest.mark.parametrize("seed", seeds(12))
+def test_whatever_venues_clock_database_and_engines_do_nothing_is_lost(seed: int) -> None:
+    is_played_on_venues(seed)
+
+
+@pytest.mark.nightly
+def test_whatever_they_do_thousands_of_times() -> None:
+    for seed in range(MANY):
+        is_played_on_venues(seed)

@@ -8,6 +8,8 @@ from enum import Enum
 from random import Random
 from typing import Any
 
+import msgspec
+
 from hydra.engines.view import View
 from hydra.portfolio.intents import Close, Intent
 
@@ -78,7 +80,8 @@ def _exits(engine: Faulty, view: View) -> Any:
 
 
 def _nan(engine: Faulty, view: View) -> Any:
-    return (view.buy(stop=float("nan")),)
+    wish = view.buy(stop=view.close * 0.99)
+    return (msgspec.structs.replace(wish, stop=Decimal("NaN"), lots=Decimal("Infinity")),)
 
 
 def _nonsense(engine: Faulty, view: View) -> Any:

@@ -199,6 +199,10 @@ class LiveCoinbase(Alive, CoinbaseServer):
 class LiveBinance(Alive, BinanceServer):
     name = "binance"
 
+    def snapshot(self, pair: str) -> str:
+        """The answer to the question for a book."""
+        return self._snapshot(pair)
+
     def steps_of(self, symbol: str, price: Decimal) -> Iterator[Any]:
         bids, asks = book_of(price, self.at_s)
         book, number = self.books[symbol], self.last_ids[symbol] + 1
