@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import os
 import re
+import signal
+from collections.abc import Callable
 from functools import cache
 from random import Random
 from typing import Any
@@ -22,11 +24,11 @@ from tests.support.faults.engines import Vice
 from tests.support.faults.live import play_venues, told_by
 from tests.support.faults.season import NAME, Setup, Strike, a_home, play_file
 from tests.support.faults.writes import MOMENTS, Blow
-from tests.support.processes import HOUR_NS, sample_tables
+from tests.support.processes import HOUR_NS, fork, sample_tables
 
 ONE = os.environ.get("HYDRA_FAULT_SEED")
 MANY = int(os.environ.get("HYDRA_FAULT_SEEDS", "2000"))
-BARS = 40
+BARS = 30
 
 
 def seeds(few: int) -> list[int]:
@@ -74,7 +76,7 @@ def strikes_of(seed: int) -> list[Strike]:
     for _ in range(rng.randrange(1, 5)):
         blow = rng.choice([Blow.DEATH] * 3 + list(Blow))
         moment = "begin" if blow in AT_BEGIN else rng.choice(MOMENTS)
-        strikes.append((moment, rng.choice((rng.randrange(1, 8), rng.randrange(1, 100))), blow))
+        strikes.append((moment, rng.choice((rng.randrange(1, 8), rng.randrange(1, 75))), blow))
     return strikes
 
 
@@ -86,11 +88,28 @@ def is_played_through(seed: int) -> None:
     assert digest == undisturbed(), f"seed {seed}: {strikes}"
 
 
-@pytest.mark.parametrize("seed", seeds(12))
+@pytest.mark.parametrize("seed", seeds(8))
 def test_killed_or_without_a_database_at_any_write_it_ends_as_if_nothing_had_happened(
     seed: int,
 ) -> None:
     is_played_through(seed)
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_so_it_does_after_a_real_sigkill(moment: str) -> None:
+    with a_home() as (home, writes):
+        writes.is_real = True
+        after = Random(moment).randrange(20, 60)
+
+        def work(say: Callable[[str], None]) -> None:
+            play_file(a_setup(), bars(), home, writes, [(moment, after, Blow.DEATH)])
+
+        child = fork(work)
+        assert (child.lines(), child.wait()) == ([], -signal.SIGKILL)
+        check(f"sqlite:///{writes.path}", NAME)
+        digest, _ = play_file(a_setup(), bars(), home, writes, ())
+        check(f"sqlite:///{writes.path}", NAME)
+    assert digest == undisturbed()
 
 
 @pytest.mark.nightly
@@ -140,7 +159,7 @@ def test_an_engines_vice_is_nobody_elses_trouble(vice: Vice) -> None:
     kinds = [record[2] for record in played["faulty"]]
     assert ("benched" in kinds) == (vice in ENDS_ON_THE_BENCH), kinds
     if vice in (Vice.HOARDS, Vice.SWELLS):
-        assert "more memory" in played["faulty"][-1][-1]
+        assert any("more memory" in record[-1] for record in played["faulty"])
 
 
 def numbered_anew(records: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
@@ -156,7 +175,7 @@ def numbered_anew(records: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
 def test_who_hung_or_took_all_memory_does_so_again_when_the_season_goes_on() -> None:
     for vice in (Vice.HANGS, Vice.HOARDS):
         with a_home() as (home, writes):
-            strikes: list[Strike] = [("begin", 60, Blow.DEATH), ("commit", 30, Blow.DEATH)]
+            strikes: list[Strike] = [("begin", 50, Blow.DEATH), ("commit", 20, Blow.DEATH)]
             _, lives = play_file(with_limits(vice, 20), bars(), home, writes, strikes)
             assert lives == 3
             check(f"sqlite:///{writes.path}", NAME)
@@ -172,7 +191,7 @@ def is_played_on_venues(seed: int) -> None:
             check(f"sqlite:///{writes.path}", NAME)
 
 
-@pytest.mark.parametrize("seed", seeds(12))
+@pytest.mark.parametrize("seed", seeds(8))
 def test_whatever_venues_clock_database_and_engines_do_nothing_is_lost(seed: int) -> None:
     is_played_on_venues(seed)
 

@@ -4,23 +4,29 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping
+from datetime import date, timedelta
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import msgspec
 from sqlalchemy import select
 
+from hydra.clock import to_datetime
 from hydra.storage import tables
 from hydra.storage.database import reading
 from hydra.storage.queries import find_season
 from hydra.storage.verify import verify_season
+
+PRAGUE = ZoneInfo("Europe/Prague")
 
 
 def check(url: str, name: str) -> None:
     """Raises AssertionError, in words, on whatever does not hold:
 
     the journal's chain is whole and money is conserved; no ticket is lost or doubled; no risk
-    is taken after a latch.
+    is taken after a latch; the guardian's days are those of Prague, one after the other.
     """
     with reading(url) as connection:
         verdict = verify_season(connection, name)
@@ -35,6 +41,7 @@ def check(url: str, name: str) -> None:
         ).all()
     _check_tickets(records, {row.ticket: row for row in rows})
     _check_latches(records)
+    _check_days(records)
     _check_equity(url, name)
 
 
@@ -94,6 +101,18 @@ def _check_latches(records: Any) -> None:
         if record.kind in ("opened", "approved") and record.at_ns < until.get(record.engine, 0):
             is_risk = record.kind == "opened" or "ticket" in body
             assert not is_risk, f"record {record.seq}: {record.engine} took risk after a latch"
+
+
+def _check_days(records: Any) -> None:
+    days: defaultdict[str, list[tuple[date, int]]] = defaultdict(list)
+    for record in records:
+        if record.kind == "day":
+            day = date.fromisoformat(msgspec.json.decode(record.body)["day"])
+            days[record.engine].append((day, record.at_ns))
+    for engine, ended in days.items():
+        for (day, at_ns), (following, _) in pairwise(ended):
+            assert following == day + timedelta(days=1), f"{engine}: after {day} came {following}"
+            assert to_datetime(at_ns).astimezone(PRAGUE).date() == following, f"{engine}: {day}"
 
 
 def _check_equity(url: str, name: str) -> None:

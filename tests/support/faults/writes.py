@@ -3,7 +3,7 @@
 A write is watched where every one of them passes: at the beginning of its transaction, before
 and after each statement, before its commit and after it, when nobody has been told yet. Death
 is an exception that nobody catches, after which all objects are thrown away; the database is
-left as a SIGKILL leaves it.
+left as a SIGKILL leaves it, which it may be as well.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, event
+
+from tests.support.processes import die
 
 MOMENTS = ("begin", "before", "after", "commit", "committed")
 
@@ -40,6 +42,7 @@ class Writes:
     path: Path
     at: tuple[str, int] | None = None  # which of MOMENTS, and its number from 1
     blow: Blow = Blow.DEATH
+    is_real: bool = False  # death is a SIGKILL
     seen: dict[str, int] = field(default_factory=lambda: dict.fromkeys(MOMENTS, 0))
     struck: bool = False
     _other: sqlite3.Connection | None = None
@@ -65,6 +68,8 @@ class Writes:
         if moment == "committed":
             raw.execute("COMMIT").close()
         if self.blow is Blow.DEATH:
+            if self.is_real:
+                die()
             if raw.in_transaction:
                 raw.execute("ROLLBACK").close()  # as whoever opens the file next does
             raise Killed
