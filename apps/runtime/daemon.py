@@ -108,13 +108,16 @@ class Daemon:
         played = [bar for bar in kept if bar.close_ns > start_ns]
         cycles = Cycles(self.season.streams, self.season.empty)
         self._show_warm(mother, cycles, warm)
+        was_there = bool(played)
         newest_ns = start_ns  # up to there the market is known
         for close_ns, group in groupby(played, key=lambda bar: bar.close_ns):
             newest_ns = close_ns
             for chunk in _cycles(cycles, close_ns, list(group)):
                 yield chunk
-        if played:
+        if was_there:
             self.say(f"{len(played):,} bars were played again")
+        del kept, warm, played  # a season's bars take more room than all that is played on them
+        if was_there:
             until_ns = self.clock.now_ns()
             waiting = await self.backlog.waiting()
             if waiting is not None:  # what was heard meanwhile is better than its candles
@@ -125,7 +128,7 @@ class Daemon:
                     yield chunk
         self._tell("playing")
         self.pulse.beat_ns, self.pulse.is_playing = monotonic_ns(), True
-        is_first = bool(played)
+        is_first = was_there
         async for minute in self._minutes():
             # Nobody listened all through the first minute, nor while the machine slept; and what
             # was traded while no venue could be heard is known once one can.

@@ -16,12 +16,15 @@ from random import Random
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
+from hydra.clock import NS_PER_S
 from hydra.market.bars import BarTable
-from hydra.storage import database
+from hydra.storage import database, tables
+from hydra.storage.database import reading
 from tests.support.faults.check import check, journal_of
 from tests.support.faults.engines import Vice
-from tests.support.faults.live import play_venues, told_by
+from tests.support.faults.live import BAR_S, play_venues, told_by
 from tests.support.faults.season import NAME, Setup, Strike, a_home, play_file
 from tests.support.faults.writes import MOMENTS, Blow
 from tests.support.processes import HOUR_NS, fork, sample_tables
@@ -184,11 +187,22 @@ def test_who_hung_or_took_all_memory_does_so_again_when_the_season_goes_on() -> 
 # Venues
 
 
+def assert_no_hole(url: str, start_ns: int) -> None:
+    """Of every minute from its first on there are bars: heard, or made up afterwards."""
+    bars = tables.season_bars.c
+    with reading(url) as connection:
+        opens = connection.execute(select(bars.open_ns).where(bars.open_ns >= start_ns)).scalars()
+        found = sorted({(open_ns - start_ns) // NS_PER_S for open_ns in opens})
+    assert found == list(range(0, len(found) * BAR_S, BAR_S))
+
+
 def is_played_on_venues(seed: int) -> None:
     with a_home() as (home, writes):
         story = play_venues(seed, home, writes)
         with told_by(story):
             check(f"sqlite:///{writes.path}", NAME)
+            if story.is_on_time:
+                assert_no_hole(f"sqlite:///{writes.path}", story.start_ns)
 
 
 @pytest.mark.parametrize("seed", seeds(8))

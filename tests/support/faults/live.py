@@ -53,6 +53,8 @@ class Story:
 
     seed: int
     told: list[str] = field(default_factory=list)
+    start_ns: int = 0  # of the season
+    is_on_time: bool = True  # the machine's clock was never wrong
 
     def tell(self, at_s: int, what: str) -> None:
         self.told.append(f"{at_s:4d} s: {what}")
@@ -93,6 +95,7 @@ class _Season:
             vice=rng.choice(vices),
             vice_after=rng.randrange(20),
         )
+        story.start_ns = self.start_ns
         self.home, self.writes, self.story = home, writes, story
         self.url = f"sqlite:///{writes.path}"
         self.time = HandTime(self.start_ns - 12 * NS_PER_S)
@@ -171,6 +174,7 @@ class _Season:
         elif chance < 0.025:
             by_s = rng.choice((-30, -3, 3, 8, 25))
             self.clock.off_ns += by_s * NS_PER_S
+            self.story.is_on_time = False
             self.story.tell(at_s, f"the clock jumps by {by_s} s")
             self.mends.append((at_s + rng.randrange(5, 60), self._right))
         elif chance < 0.03:
