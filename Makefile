@@ -8,9 +8,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq -c constraints.txt
 PARTS := pyproject.toml constraints.txt
+SOAK_MINUTES ?= 10
 SMOKE_DB := sqlite:///$(CURDIR)/data/hydra/smoke.db
 
-.PHONY: help setup run fmt lint test unit smoke nightly bench up down clean
+.PHONY: help setup run fmt lint test unit smoke nightly soak bench up down clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -67,6 +68,9 @@ smoke: $(VENV)/.hydra-core  ## a season over all sample data, verified, within f
 
 nightly: $(VENV)/.hydra-dev  ## the tests that take long
 	@$(BIN)/pytest -m nightly
+
+soak: $(VENV)/.hydra-dev  ## the daemon at 60 times the pace under random faults, SOAK_MINUTES=10
+	@$(BIN)/python -m tests.support.soak --minutes $(SOAK_MINUTES) $(if $(SOAK_SEED),--seed $(SOAK_SEED))
 
 bench: $(VENV)/.hydra-bench  ## measure Hydra beside its peers (tens of minutes)
 	@$(BIN)/python -m benchmarks

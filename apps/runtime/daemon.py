@@ -11,7 +11,7 @@ A fault of the database is such a death, but of the `Daemon` alone: the `Supervi
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Protocol
@@ -108,26 +108,40 @@ class Daemon:
         played = [bar for bar in kept if bar.close_ns > start_ns]
         cycles = Cycles(self.season.streams, self.season.empty)
         self._show_warm(mother, cycles, warm)
-        newest_ns = start_ns
+        was_there = bool(played)
+        newest_ns = start_ns  # up to there the market is known
         for close_ns, group in groupby(played, key=lambda bar: bar.close_ns):
             newest_ns = close_ns
-            chunk = _chunk(cycles, close_ns, list(group))
-            if chunk is not None:
+            for chunk in _cycles(cycles, close_ns, list(group)):
                 yield chunk
-        if played:
+        if was_there:
             self.say(f"{len(played):,} bars were played again")
-            async for made_up in self._gap(newest_ns):
+        del kept, warm, played  # a season's bars take more room than all that is played on them
+        if was_there:
+            until_ns = self.clock.now_ns()
+            waiting = await self.backlog.waiting()
+            if waiting is not None:  # what was heard meanwhile is better than its candles
+                until_ns = min(until_ns, waiting.close_ns - self._fine_ns)
+            async for made_up in self._gap(newest_ns, until_ns):
                 newest_ns = made_up[0].close_ns
-                self.kept.append(made_up)
-                chunk = _chunk(cycles, newest_ns, made_up)
-                if chunk is not None:
+                for chunk in _cycles(cycles, newest_ns, made_up):
                     yield chunk
         self._tell("playing")
         self.pulse.beat_ns, self.pulse.is_playing = monotonic_ns(), True
+        is_first = was_there
         async for minute in self._minutes():
+            # Nobody listened all through the first minute, nor while the machine slept; and what
+            # was traded while no venue could be heard is known once one can.
+            unheard_ns = minute.close_ns - self._fine_ns * bool(minute.bars)
+            if unheard_ns > newest_ns and (is_first or minute.bars):
+                async for made_up in self._gap(newest_ns, unheard_ns):
+                    newest_ns = made_up[0].close_ns
+                    for chunk in _cycles(cycles, newest_ns, made_up):
+                        yield chunk
             if minute.close_ns <= newest_ns:
                 self.backlog.done()
                 continue
+            is_first = False
             is_late = self._is_late(minute)
             fit = {symbol: LATE if is_late else minute.fit.get(symbol, "") for symbol in minute.fit}
             bars = [KeptBar(table, fit.get(name, "")) for name, table in minute.bars.items()]
@@ -135,9 +149,10 @@ class Daemon:
             self.backlog.done()
             self._unfit = {symbol: why for symbol, why in fit.items() if why}
             self.pulse.feel(self._unfit, self.season.instruments.values(), minute.close_ns)
-            chunk = _chunk(cycles, minute.close_ns, bars)
-            if chunk is not None:
-                yield chunk
+            if bars:
+                newest_ns = minute.close_ns
+                for chunk in _cycles(cycles, newest_ns, bars):
+                    yield chunk
             else:
                 self._tell("playing")
             self.pulse.beat_ns, self.has_played = monotonic_ns(), True
@@ -212,20 +227,19 @@ class Daemon:
             self.season.plan.start_ns,
         )
 
-    async def _gap(self, newest_ns: int) -> AsyncIterator[list[KeptBar]]:
-        """What the market did since the newest kept bar, instant by instant."""
-        if self.past is None:
-            return
-        fine_ns = min(stream.resolution_ns for stream in self.season.streams)
-        waiting = await self.backlog.waiting()
-        now_ns = self.clock.now_ns()
-        end_ns = now_ns - now_ns % fine_ns
-        if waiting is not None:  # what was heard meanwhile is better than its candles
-            end_ns = min(end_ns, waiting.close_ns - fine_ns)
-        if end_ns <= newest_ns:
+    @property
+    def _fine_ns(self) -> int:
+        """The length of the bars that are built."""
+        return min(stream.resolution_ns for stream in self.season.streams)
+
+    async def _gap(self, from_ns: int, until_ns: int) -> AsyncIterator[list[KeptBar]]:
+        """What the market did while nobody listened, instant by instant, kept."""
+        fine_ns = self._fine_ns
+        end_ns = until_ns - until_ns % fine_ns
+        if self.past is None or end_ns <= from_ns:
             return
         try:
-            tables = await self.past.bars(fine_ns, newest_ns, end_ns)
+            tables = await self.past.bars(fine_ns, from_ns, end_ns)
         except VenueDown as error:
             self.say(f"what the market did meanwhile is unknown: {error}")
             return
@@ -234,7 +248,9 @@ class Daemon:
         if bars:
             self.say(f"{len(bars):,} bars made up for the time the program was not there")
         for _, group in groupby(bars, key=lambda bar: bar.close_ns):
-            yield list(group)
+            made_up = list(group)
+            self.kept.append(made_up)
+            yield made_up
 
     # The status
 
@@ -258,16 +274,27 @@ class _Stopped(Exception):
     """The season was told to stop; all that was played is committed."""
 
 
-def _chunk(cycles: Cycles, close_ns: int, bars: Sequence[KeptBar]) -> Chunk | None:
-    """The cycle of kept bars: of nothing else, so that it is the same the second time."""
+def _cycles(cycles: Cycles, close_ns: int, bars: Sequence[KeptBar]) -> Iterator[Chunk]:
+    """The cycles of kept bars: of nothing else, so that they are the same the second time.
+
+    A coarse bar that ended while no bar closed has its cycle now, before that of the bars.
+    """
     fit = {bar.table.symbol: bar.unfit for bar in bars}
+    settles_only = any(bar.unfit in SETTLES for bar in bars)
+    nothing = dict.fromkeys(cycles.symbols, NO_BAR)
+    for overdue_ns in cycles.overdue(close_ns):
+        late = cycles.chunk(overdue_ns, {}, nothing, settles_only=settles_only)
+        if late is not None:
+            yield late
     unfit = {symbol: fit.get(symbol, NO_BAR) for symbol in cycles.symbols}
-    return cycles.chunk(
+    chunk = cycles.chunk(
         close_ns,
         {bar.table.symbol: bar.table for bar in bars},
         {symbol: why for symbol, why in unfit.items() if why},
-        settles_only=any(bar.unfit in SETTLES for bar in bars),
+        settles_only=settles_only,
     )
+    if chunk is not None:
+        yield chunk
 
 
 def _each(table: BarTable, unfit: str = "") -> list[KeptBar]:

@@ -246,6 +246,7 @@ class Attempts:
             resolution_ns=self.market.resolution_ns,
             start_ns=self.market.start_ns,
             kill_switch=self.settings.kill_switch,
+            memory_limit_mb=self.settings.memory_limit_mb,
             client=models,
             feed=self.market.told,
             before=self._stored.season if self._stored is not None else None,

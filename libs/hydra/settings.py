@@ -71,6 +71,7 @@ class Settings(BaseModel):
     db_url: str = _setting("HYDRA_DB_URL", default="")
     vault: Path | None = _setting("HYDRA_VAULT", default=None)
     kill_switch: bool = _setting("KILL_SWITCH", default=False)
+    memory_limit_mb: int = _setting("HYDRA_MEMORY_LIMIT_MB", ge=0)
     gladiators: Path | None = _setting("HYDRA_GLADIATORS", default=None)
     audit: Path | None = _setting("HYDRA_AUDIT", default=None)
     log_level: Annotated[

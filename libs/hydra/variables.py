@@ -19,6 +19,7 @@ class Kind(StrEnum):
     CHOICE = "choice"  # one of `choices`, in any case
     URL = "url"  # http:// or https://
     SOCKET = "socket"  # ws:// or wss://
+    NUMBER = "number"  # whole, 0 or more
     PORT = "port"  # 1 to 65535
     SECONDS = "seconds"  # a number above 0
     COMMAND = "command"  # a program and its arguments, as a shell splits them
@@ -82,6 +83,11 @@ SETTINGS: tuple[Setting, ...] = (
         name="KILL_SWITCH", group=BASICS, kind=Kind.SWITCH, is_field=True,
         about="true: no engine may trade, and open tickets are closed.",
         default="false",
+    ),
+    Setting(
+        name="HYDRA_MEMORY_LIMIT_MB", group=BASICS, kind=Kind.NUMBER, is_field=True,
+        about="How much memory the engines of hydra run may take in one decision (Linux); 0: any.",
+        default="1024",
     ),
     Setting(
         name="HYDRA_GLADIATORS", group=BASICS, kind=Kind.PATH, is_field=True,

@@ -25,8 +25,10 @@ from hydra.feeds.replay import streams_of
 from hydra.feeds.tables import rows_between
 from hydra.guardian.profiles import profile
 from hydra.market.bars import BarTable
+from hydra.market.resample import resampled
 from hydra.mother.plan import SeasonPlan
 from hydra.portfolio.costs import costs_named
+from hydra.portfolio.intents import Close
 from hydra.storage.bars import SeasonBars
 from hydra.storage.store import SqlSeasonStore
 from hydra.tournament.season import SeasonRow
@@ -44,6 +46,7 @@ class Bars:
 
     closes: Sequence[float]
     unfit: Mapping[int, str] = field(default_factory=dict)  # by row
+    unheard: frozenset[int] = frozenset()  # rows of which a live source has no bar
 
     @property
     def table(self) -> BarTable:
@@ -54,6 +57,8 @@ class Bars:
 
     def minute(self, row: int) -> Minute:
         close_ns = START_NS + (row + 1) * MINUTE_NS
+        if row in self.unheard:
+            return Minute(close_ns, {}, {SYMBOL: "not heard"})
         return Minute(close_ns, {SYMBOL: self.row(row)}, {SYMBOL: self.unfit.get(row, "")})
 
     async def bars(self, resolution_ns: int, start_ns: int, end_ns: int) -> Mapping[str, BarTable]:
@@ -104,25 +109,43 @@ class Buyer:
         return ()
 
 
-def live_season(engine: Engine, **of_the_plan: Any) -> LiveSeason:
-    """A season of one engine over bars of a minute, without costs or limits."""
+class Watcher:
+    """Closes what it does not have, which is refused and so leaves a record; notes what it saw."""
+
+    features = ()
+
+    def __init__(self) -> None:
+        self.seen: list[float] = []
+
+    def decide(self, view: View) -> Any:
+        self.seen.append(view.close)
+        return [Close(ticket=len(view.bars(100).close))]
+
+
+def live_season(engine: Engine, coarse: Watcher | None = None, **of_the_plan: Any) -> LiveSeason:
+    """A season of one engine over bars of a minute, without costs or limits; and, where `coarse`
+    is given, of one that watches bars of five minutes."""
     empty = no_bars(a_table(SYMBOL, [100.0], "1m").instrument, MINUTE_NS)
     values: dict[str, Any] = {
         "mode": "independent", "profile": profile("none"), "costs": costs_named("none"), "seed": 1,
         "start_ns": START_NS, "sample_ns": MINUTE_NS, "initial_units": 25_000 * USD,
         "luck_traders": 0, "bootstrap_replicates": 2, "is_live": True, "commit_ms": 0, "poll_ms": 0,
     }  # fmt: skip
+    tables, contestants = [empty], [a_contestant("buyer", engine)]
+    if coarse is not None:
+        tables.append(resampled(empty, 5 * MINUTE_NS))
+        contestants.append(a_contestant("watcher", coarse, resolution_ns=5 * MINUTE_NS))
     return LiveSeason(
         row=SeasonRow(
             name=NAME, mode="independent", profile="none", seed=1,
             initial_units=25_000 * USD, settings={"feed": {}}, inputs=(),
         ),
         plan=SeasonPlan(**(values | of_the_plan)),
-        contestants=(a_contestant("buyer", engine),),
+        contestants=tuple(contestants),
         absent=(),
         gladiators=(),
         models="off",
-        streams=streams_of([empty]),
+        streams=streams_of(tables),
         empty={SYMBOL: empty},
         instruments={SYMBOL: empty.instrument},
     )  # fmt: skip

@@ -172,7 +172,7 @@ class VenueRest:
             words = "Insufficient authorization to perform request."
             return JSONResponse({"errorMessage": words}, 401)
         try:
-            heard, refused = _hear(number, venue, request.url.path, query)
+            heard, refused = hear(number, venue, request.url.path, query)
         except (KeyError, ValueError) as error:
             said = f"mandatory parameter: {error}"
             return JSONResponse({"code": -1102, "msg": said, "errorMessage": said}, 400)
@@ -191,8 +191,8 @@ class VenueRest:
         if fault.change is not None:
             page = fault.change(page)
         known_ms = candles[-1][0] + self.bar_ms if candles else 0
-        answer = _answer(heard, page, known_ms)
-        return _Cut(answer) if fault.is_cut else Response(answer, media_type="application/json")
+        body = answer(heard, page, known_ms)
+        return _Cut(body) if fault.is_cut else Response(body, media_type="application/json")
 
     def _candles(self, symbol: str) -> Sequence[Candle] | None:
         plain = symbol.replace("-", "").replace("_", "")
@@ -242,7 +242,7 @@ def candles(
     return made  # type: ignore[return-value]
 
 
-def _hear(
+def hear(
     number: int, venue: str, path: str, query: dict[str, str]
 ) -> tuple[Heard, Response | None]:
     """The request in one form for all venues, and what the real one would not take of it."""
@@ -295,7 +295,7 @@ def _unknown(venue: str) -> Response:
     return JSONResponse(reply | {"time": 1_672_025_956_592})
 
 
-def _answer(heard: Heard, page: Sequence[Candle], known_ms: int) -> bytes:
+def answer(heard: Heard, page: Sequence[Candle], known_ms: int) -> bytes:
     """The page in the venue's format and order. The market is known until `known_ms`."""
     body: Any
     if heard.venue == "coinbase":

@@ -194,6 +194,10 @@ class CoinbaseServer(LoopbackVenue):
         self.refusal: str | None = None  # text of an error instead of any subscription
         self.withheld = 0  # snapshots that never come
 
+    def time(self) -> str:
+        """What messages are dated."""
+        return self.TIME
+
     def is_ready(self, session: Session) -> bool:
         wanted = {f"{c} {p}" for c in ("level2", "market_trades") for p in self.books}
         return wanted <= session.topics
@@ -236,7 +240,7 @@ class CoinbaseServer(LoopbackVenue):
         updates = [
             {
                 "side": side,
-                "event_time": self.TIME,
+                "event_time": self.time(),
                 "price_level": f"{p:f}",
                 "new_quantity": f"{q:f}",
             }
@@ -249,7 +253,7 @@ class CoinbaseServer(LoopbackVenue):
     def _wrap(self, session: Session, channel: str, event: dict[str, Any]) -> str:
         number, session.number = session.number, session.number + 1
         return json.dumps({
-            "channel": channel, "client_id": "", "timestamp": self.TIME,
+            "channel": channel, "client_id": "", "timestamp": self.time(),
             "sequence_num": number, "events": [event],
         })  # fmt: skip
 

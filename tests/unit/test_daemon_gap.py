@@ -4,10 +4,14 @@ asks nobody."""
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from apps.runtime.backlog import Backlog
 from apps.runtime.daemon import LATE, LATE_S, MADE_UP
@@ -17,7 +21,16 @@ from hydra.storage.database import reading
 from hydra.storage.queries import decisions, trades
 from hydra.storage.store import open_season
 from tests.support.bars import START_NS
-from tests.support.daemons import MINUTE_NS, SYMBOL, Bars, Buyer, Rows, a_daemon, live_season
+from tests.support.daemons import (
+    MINUTE_NS,
+    SYMBOL,
+    Bars,
+    Buyer,
+    Rows,
+    Watcher,
+    a_daemon,
+    live_season,
+)
 
 # Bought at the first bar with a stop at 95; the fall to 90 happens while nobody is there.
 CLOSES = [100.0, 101.0, 102.0, 101.0, 96.0, 90.0, 91.0, 100.0, 101.0, 102.0]
@@ -29,10 +42,12 @@ class EndOfTest(Exception):
 
 
 def play(
-    url: str, home: Path, buyer: Buyer, rows: range, *, now_row: float, resume: bool = False
-) -> list[str]:
+    url: str, home: Path, buyer: Buyer, rows: range, *, now_row: float, resume: bool = False,
+    unheard: Iterable[int] = (), coarse: Watcher | None = None, has_candles: bool = True,
+) -> list[str]:  # fmt: skip
     """Play rows of the market, beginning at an instant, counted in rows; what was said."""
-    season = live_season(buyer)
+    season = live_season(buyer, coarse)
+    market = replace(MARKET, unheard=frozenset(unheard))
     said: list[str] = []
 
     async def live(store: Any) -> None:
@@ -41,9 +56,10 @@ def play(
         def pass_time(row: int) -> None:
             clock.set_ns(max(clock.now_ns(), START_NS + (row + 1) * MINUTE_NS))
 
-        backlog = Backlog(Rows(MARKET, rows, before=pass_time, end=EndOfTest()))
+        backlog = Backlog(Rows(market, rows, before=pass_time, end=EndOfTest()))
+        past = market if has_candles else None
         daemon = a_daemon(
-            season, url, store, backlog, home, past=MARKET, clock=clock, say=said.append
+            season, url, store, backlog, home, past=past, clock=clock, say=said.append
         )
         with suppress(EndOfTest):
             await daemon.play()
@@ -80,6 +96,46 @@ def test_a_stop_that_the_gap_went_through_is_settled_and_nobody_decided_in_it(
     assert again.asked == CLOSES[:3] + CLOSES[8:]
     assert kept(url) == [""] * 3 + [MADE_UP] * 5 + [""] * 2
     assert any("made up" in line for line in said)
+
+
+def test_the_minute_in_which_it_came_back_is_settled_too(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/hydra.db"
+    play(url, tmp_path, Buyer(), range(3), now_row=0)
+
+    # It is back within the minute of the fall, of which it hears the end alone.
+    again = Buyer()
+    play(url, tmp_path, again, range(5, 10), now_row=5.2, resume=True, unheard={5})
+
+    with reading(url) as connection:
+        (ticket,) = trades(connection)
+    assert (ticket.exit_reason, ticket.exit_price) == ("stop", Decimal("95.00"))
+    assert kept(url) == [""] * 3 + [MADE_UP] * 3 + [""] * 4
+    assert again.asked == CLOSES[:3] + CLOSES[6:]
+
+
+def test_what_no_venue_told_is_made_up_once_one_is_heard_again(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/hydra.db"
+    buyer = Buyer()
+
+    play(url, tmp_path, buyer, range(10), now_row=0, unheard={4, 5})
+
+    assert kept(url) == [""] * 4 + [MADE_UP] * 2 + [""] * 4
+    assert buyer.asked == CLOSES[:4] + CLOSES[6:]
+
+
+@pytest.mark.parametrize("has_candles", [True, False])
+def test_a_coarse_bar_that_ends_while_nothing_is_heard_is_the_same_when_played_again(
+    tmp_path: Path, has_candles: bool
+) -> None:
+    url = f"sqlite:///{tmp_path}/hydra.db"
+    more: dict[str, Any] = {"unheard": {4}, "has_candles": has_candles}
+    first, again = Watcher(), Watcher()
+    play(url, tmp_path, Buyer(), range(9), now_row=0, coarse=first, **more)
+
+    play(url, tmp_path, Buyer(), range(9, 10), now_row=9, coarse=again, resume=True, **more)
+
+    assert first.seen == ([] if has_candles else [CLOSES[3]])
+    assert again.seen == [*first.seen, CLOSES[9]]
 
 
 def test_a_season_with_a_gap_is_played_again_as_it_was(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from hydra.tournament.season import LessonRow, ModelCallRow
 Wishes = list[tuple[Seat, object]]
 Failure = Exception | SystemExit | DecisionTimeout
 MOST_SAID = 500  # characters of an error
+MOST_INTENTS = 100  # of one decision; more is no plan, and would hold up everybody else
 FAILURES = (Exception, SystemExit, DecisionTimeout)
 LONGEST_ANSWER_NS = NS_PER_DAY
 _PARTS: dict[str, type] = {
@@ -78,6 +79,8 @@ def fault_of_wish(wish: object) -> str:
         return _fault_of_answer(wish)
     if not isinstance(wish, (tuple, list)):
         return f"returned {type(wish).__name__}, not a list of intents"
+    if len(wish) > MOST_INTENTS:
+        return f"wants {len(wish):,} things at once, more than {MOST_INTENTS}"
     for intent in wish:
         fault = fault_of(intent)
         if fault:

@@ -36,13 +36,14 @@ class Discipline:
     def failed(self, seat: Seat, error: Failure) -> None:
         """Record that an engine failed; bench it when it keeps failing."""
         account = self._desk.accounts[seat.account]
-        if isinstance(error, DecisionTimeout):
-            one = seat.contestant
-            limit_s = one.answer_s if error.waited and one.answer_s else one.deadline_s
-            text = error.text or f"no answer within {limit_s:g} s"
-            late = Late(
-                engine=account.name, symbol=seat.view.symbol, waited=error.waited, text=text
-            )
+        if isinstance(error, DecisionTimeout | MemoryError):
+            # What hangs on the machine: a season that is played again is told of it.
+            waited, text = False, "it wanted more memory than there is for a decision"
+            if isinstance(error, DecisionTimeout):
+                one, waited = seat.contestant, error.waited
+                limit_s = one.answer_s if waited and one.answer_s else one.deadline_s
+                text = error.text or f"no answer within {limit_s:g} s"
+            late = Late(engine=account.name, symbol=seat.view.symbol, waited=waited, text=text)
             self._desk.record(account.name, TIMEOUT, msgspec.structs.asdict(late))
         else:
             text = said_by(error)

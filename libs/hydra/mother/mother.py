@@ -222,7 +222,8 @@ class Mother:
     async def run(self, chunks: Iterable[Chunk] | AsyncIterator[Chunk]) -> str:
         """Play all chunks, close the season, return the journal's digest."""
         longest_s = max(contestant.deadline_s for contestant in self._contestants)
-        with calm_collector(), Watchdog(longest_s, self._moment) as watchdog:
+        memory_mb = self._plan.memory_limit_mb
+        with calm_collector(), Watchdog(longest_s, self._moment, memory_mb) as watchdog:
             self._watchdog = watchdog
             open_season(
                 plan=self._plan,

@@ -32,6 +32,7 @@ class SeasonPlan:
     is_live: bool = False  # the market does not wait for answers; it commits cycle by cycle
     kill_switch: bool = False  # by the environment
     poll_ms: int = 20  # between two looks at the kill switch; live cycles are longer
+    memory_limit_mb: int = 0  # that engines may take while they decide; 0: any
     commit_ms: int = 250  # between two commits of a replay; 0: one every cycle
     luck_traders: int = 10_000
     bootstrap_replicates: int = 10_000

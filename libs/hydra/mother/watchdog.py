@@ -1,4 +1,4 @@
-"""Ends a decision that never returns.
+"""Ends a decision that never returns, or takes memory without end.
 
 Python cannot stop a function from outside, but a signal handler of the main thread can raise
 inside it. A timer looks a few times a second which call of an engine is going on; while
@@ -16,6 +16,7 @@ from types import FrameType, TracebackType
 
 from hydra.clock import monotonic_ns
 from hydra.errors import EngineError
+from hydra.mother.memory import MemoryLimit
 from hydra.mother.moment import Moment
 
 TICKS_A_DEADLINE = 4
@@ -55,8 +56,10 @@ class Watchdog:
     systems without interval timers, nothing is.
     """
 
-    def __init__(self, deadline_s: float, moment: Moment) -> None:
-        self.deciding = False
+    def __init__(self, deadline_s: float, moment: Moment, memory_mb: int = 0) -> None:
+        """`memory_mb`: see `MemoryLimit`; 0: none."""
+        self._deciding = False
+        self._memory = MemoryLimit(memory_mb) if memory_mb else None
         self._moment = moment
         self._deadline_ns = int(deadline_s * 1e9)
         self._tick_s = deadline_s / TICKS_A_DEADLINE
@@ -65,6 +68,21 @@ class Watchdog:
         self._since_ns = 0
         self._home = ""
         self._armed = False
+
+    @property
+    def deciding(self) -> bool:
+        """Whether engines are being asked."""
+        return self._deciding
+
+    @deciding.setter
+    def deciding(self, deciding: bool) -> None:
+        # Lifting comes first and makes nothing: there may be no memory left to make it of.
+        if self._memory is not None:
+            if deciding:
+                self._memory.set()
+            else:
+                self._memory.lift()
+        self._deciding = deciding
 
     def __enter__(self) -> Watchdog:
         self._home = sys._getframe(1).f_code.co_filename
@@ -84,6 +102,8 @@ class Watchdog:
             signal.setitimer(signal.ITIMER_REAL, 0.0)
             signal.signal(signal.SIGALRM, self._before)
             self._armed = False
+        if self._memory is not None:
+            self._memory.lift()
         self._seen = (0, None)
 
     def _look(self, number: int, frame: FrameType | None) -> None:
