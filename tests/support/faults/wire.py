@@ -18,9 +18,10 @@ from hydra.clock import NS_PER_S, Clock
 from hydra.feeds.binance import Binance
 from hydra.feeds.bybit import Bybit
 from hydra.feeds.coinbase import Coinbase
+from hydra.feeds.listings import CRYPTO_VENUES, listing_of
 from hydra.feeds.tables import rows_between, table_of_trades
 from hydra.feeds.venue import BookVenue, Fetch, Send
-from hydra.feeds.venue_minutes import VENUES, VenueFeed, listing_of
+from hydra.feeds.venue_minutes import VenueFeed
 from hydra.market.bars import BarTable
 from hydra.market.events import Event
 from hydra.market.instruments import Instrument
@@ -151,7 +152,7 @@ class World:
         """Connections of a process that begins to listen."""
         feeds = []
         self.lines = []
-        for source, protocol, venue in zip(VENUES, PROTOCOLS, self.venues, strict=True):
+        for source, protocol, venue in zip(CRYPTO_VENUES, PROTOCOLS, self.venues, strict=True):
             listings = [listing_of(source, one.symbol) for one in self._instruments]
             line = Line(venue, protocol(listings), clock)
             self.lines.append(line)
