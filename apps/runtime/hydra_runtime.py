@@ -21,7 +21,7 @@ from apps.cli.season import Request
 from apps.runtime import status
 from apps.runtime.daemon import Daemon, Past
 from apps.runtime.live_season import LiveSeason, asked_for, build_live, instruments_of, is_live
-from hydra.clock import SystemClock, SystemTimer
+from hydra.clock import NS_PER_S, SystemClock, SystemTimer
 from hydra.errors import ConfigError
 from hydra.feeds.barfile import load_bars
 from hydra.feeds.minutes import FileMinutes, MinuteSource
@@ -68,6 +68,7 @@ class Market:
     past: Past | None
     start_ns: int
     told: dict[str, object]  # for the season's row
+    grace_ns: int = 0  # how long after its close a bar comes
 
 
 def run_season(asked: Running) -> None:
@@ -104,6 +105,7 @@ def _run_season(asked: Running, settings: Settings, log: Logger | None) -> None:
         kill_switch=settings.kill_switch,
         client=models,
         feed=market.told,
+        grace_ns=market.grace_ns,
         before=before,
     )
     models.seat(season.gladiators)
@@ -181,6 +183,7 @@ def _market(
         past=past,
         start_ns=start_ns or now_ns - now_ns % resolution_ns + resolution_ns,
         told={"kind": "venues", "venues": list(asked.venues), "bar": asked.bar},
+        grace_ns=round(live.limits.grace_s * NS_PER_S),
     )
 
 

@@ -68,11 +68,13 @@ def build_live(
     kill_switch: bool,
     client: ModelClient,
     feed: Mapping[str, object],
+    grace_ns: int = 0,
     before: SeasonRow | None = None,
 ) -> LiveSeason:
     """Put everything together. Raises ConfigError.
 
-    `feed` tells the season's row where its bars come from. `before` is the stored season that
+    `feed` tells the season's row where its bars come from, `grace_ns` how long after its close a
+    bar of it comes. `before` is the stored season that
     is resumed.
     """
     request = asked.over(DEFAULTS)
@@ -98,6 +100,7 @@ def build_live(
         kill_switch=kill_switch,
         counts_tagged=bool(request.count_tagged),
         is_live=True,
+        grace_ns=grace_ns,
         commit_ms=0,
     )
     row = SeasonRow(

@@ -8,7 +8,7 @@ from random import Random
 import httpx2
 
 from hydra.clock import SystemClock, SystemTimer
-from hydra.feeds.asset import Switch
+from hydra.feeds.asset import Limits, Switch
 from hydra.feeds.history.past import VenuePast
 from hydra.feeds.history.venues import venue_named
 from hydra.feeds.minutes import Minute
@@ -38,6 +38,7 @@ class VenueMarket:
         self._settings = settings
         self._say = say
         self._http: httpx2.AsyncClient | None = None
+        self.limits = Limits()
         self.live: VenueMinutes | None = None
 
     async def minutes(self) -> AsyncIterator[Minute]:
@@ -51,6 +52,7 @@ class VenueMarket:
             rng=Random(clock.now_ns()),  # noqa: S311, it draws pauses
             http=self._http,
             resolution_ns=self._resolution_ns,
+            limits=self.limits,
             tell=self._tell,
             addresses=Addresses(
                 coinbase_ws=self._settings.coinbase_ws_url,

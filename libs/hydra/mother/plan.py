@@ -28,6 +28,7 @@ class SeasonPlan:
     failures_to_bench: int = 3  # in a row
     counts_tagged: bool = False  # decisions from before a model's cutoff count for ranks
     is_live: bool = False  # the market does not wait for answers; it commits cycle by cycle
+    grace_ns: int = 0  # how long after its close a bar is told; no order arrives sooner
     kill_switch: bool = False  # by the environment
     poll_ms: int = 20  # between two looks at the kill switch; live cycles are longer
     commit_ms: int = 250  # between two commits of a replay; 0: one every cycle
@@ -47,4 +48,4 @@ class SeasonPlan:
             "initial_units": self.initial_units,
             "failures_to_bench": self.failures_to_bench,
             "counts_tagged": self.counts_tagged,
-        }
+        } | ({"grace_ns": self.grace_ns} if self.grace_ns else {})

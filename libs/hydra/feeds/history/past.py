@@ -17,6 +17,7 @@ from hydra.feeds.history.venues import address_of
 from hydra.feeds.tables import rows_between, table_of_trades
 from hydra.market.bars import BarTable
 from hydra.market.instruments import Instrument
+from hydra.market.resample import resampled
 from hydra.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -42,23 +43,32 @@ class VenuePast:
         """By symbol, the bars that open from `start_ns` on and close by `end_ns`, faulty ones
         left out.
 
-        All are of one venue. Raises VenueDown where no venue has them.
+        All are of one venue, gathered from the longest of its candles that fit where it has none
+        of that length. Raises VenueDown where no venue has them.
         """
         failed: list[str] = []
         for venue in self._venues:
-            if resolution_ns not in venue.bars:
-                failed.append(f"{venue.name} has no such bars")
+            candle_ns = max((one for one in venue.bars if resolution_ns % one == 0), default=0)
+            if not candle_ns:
+                failed.append(f"{venue.name} has none so short")
                 continue
             address = address_of(venue, self._settings)
             try:
                 async with Rest(venue, address, clock=self._clock) as rest:
-                    return {
-                        one.symbol: await _walk(rest, venue, one, resolution_ns, start_ns, end_ns)
+                    tables = {
+                        one.symbol: await _walk(rest, venue, one, candle_ns, start_ns, end_ns)
                         for one in self._instruments
                     }
             except (VenueDown, VenueFault, ConfigError) as error:
                 _log.warning("candles of %s: %s", venue.name, error)
                 failed.append(str(error))
+                continue
+            if candle_ns == resolution_ns:
+                return tables
+            return {
+                symbol: resampled(table, resolution_ns, is_covered=True)
+                for symbol, table in tables.items()
+            }
         raise VenueDown(f"no candles: {'; '.join(failed)}")
 
 
