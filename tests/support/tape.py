@@ -38,9 +38,13 @@ class Tape:
     @classmethod
     def of(cls, balance: int = 1_000_000, accounts: int = 1, **changes: int) -> Tape:
         symbols = changes.pop("symbols", 1)
-        slots = changes.pop("slots", 4)
+        slots, grace_ns = changes.pop("slots", 4), changes.pop("grace_ns", 0)
         made = terms(symbols, **changes)
-        return cls(AccountBook(accounts=accounts, initial_units=balance, terms=made, slots=slots))
+        return cls(
+            AccountBook(
+                accounts=accounts, initial_units=balance, terms=made, slots=slots, grace_ns=grace_ns
+            )
+        )
 
     def play(
         self,

@@ -22,7 +22,7 @@ from hydra.portfolio.columns import (
     TRAIL_BALANCE,
     TRAIL_EQUITY,
 )
-from tests.support.tape import BAR_NS, NEVER, Tape, flat, kinds
+from tests.support.tape import BAR_NS, NEVER, Prices, Tape, flat, kinds
 
 # Money
 
@@ -410,3 +410,32 @@ def test_an_order_whose_worth_does_not_fit_the_ledger_is_refused_for_want_of_mar
 
     assert (event.kind, event.reason) == (CANCELLED, BY_MARGIN)
     assert tape["balance"] == tape["equity"] == 10_000_000 * USD
+
+
+# Late news
+
+
+def test_whoever_acts_on_a_bar_acts_as_late_as_it_was_told() -> None:
+    """Bars come 150 ns after their close, and last 100: what is done on one arrives in the middle
+    of the next but one, or holds from the open after it."""
+    run: Prices = (1_000, 1_040, 980, 1_000)
+    tape = Tape.of(grace_ns=150)
+    tape.play(flat(1_000))
+
+    slot = tape.order(+1, 10)
+    assert tape.play(run) == []
+    (opened,) = tape.play(run)
+    assert opened.price == 1_000 + 29  # 40 x root(half a bar), rounded up
+
+    tape.book.amend(0, slot, stop_at=990, target_at=-1, arrives_ns=tape.now_ns)
+    assert tape.play(run) + tape.play(run) == []
+    (stopped,) = tape.play(run)
+    assert (stopped.reason, stopped.price) == (BY_STOP, 990)
+
+    slot = tape.order(+1, 10)
+    tape.play(run)
+    tape.play(run)
+    tape.close(slot, 10)
+    assert tape.play(run) == []
+    (closed,) = tape.play(run)
+    assert (closed.reason, closed.price) == (BY_ENGINE, 1_000 - 15)  # 20 x root(half a bar)
