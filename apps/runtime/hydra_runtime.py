@@ -76,6 +76,7 @@ class Market:
     past: Past | None
     start_ns: int
     told: dict[str, object]  # for the season's row
+    grace_ns: int = 0  # how long after its close a bar comes
 
 
 def run_season(asked: Running) -> None:
@@ -171,6 +172,7 @@ def _market(
         past=past,
         start_ns=start_ns or now_ns - now_ns % resolution_ns + resolution_ns,
         told={"kind": "venues", "venues": list(venues), "bar": bar},
+        grace_ns=round(live.limits.grace_s * NS_PER_S),
     )
 
 
@@ -249,6 +251,7 @@ class Attempts:
             memory_limit_mb=self.settings.memory_limit_mb,
             client=models,
             feed=self.market.told,
+            grace_ns=self.market.grace_ns,
             before=self._stored.season if self._stored is not None else None,
         )
         models.seat(season.gladiators)

@@ -71,11 +71,13 @@ def build_live(
     memory_limit_mb: int,
     client: ModelClient,
     feed: Mapping[str, object],
+    grace_ns: int = 0,
     before: SeasonRow | None = None,
 ) -> LiveSeason:
     """Put everything together. Raises ConfigError.
 
-    `feed` tells the season's row where its bars come from. `before` is the stored season that
+    `feed` tells the season's row where its bars come from, `grace_ns` how long after its close a
+    bar of it comes. `before` is the stored season that
     is resumed.
     """
     request = asked.over(replace(DEFAULTS, eliminate_every_h=ELIMINATE_EVERY_H))
@@ -103,6 +105,7 @@ def build_live(
         memory_limit_mb=memory_limit_mb,
         counts_tagged=bool(request.count_tagged),
         is_live=True,
+        grace_ns=grace_ns,
         commit_ms=0,
     )
     row = SeasonRow(

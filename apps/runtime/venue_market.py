@@ -10,7 +10,7 @@ import httpx2
 from hydra.clock import SystemClock, SystemTimer
 from hydra.feeds import coinbase, oanda
 from hydra.feeds.access import check_encrypted, coinbase_key, oanda_access
-from hydra.feeds.asset import Switch
+from hydra.feeds.asset import Limits, Switch
 from hydra.feeds.history.past import VenuePast
 from hydra.feeds.history.venues import venue_named
 from hydra.feeds.listings import listings_at
@@ -50,6 +50,7 @@ class VenueMarket:
         self._say = say
         self._told: set[tuple[str, str]] = set()  # venues and why their connections ended
         self._http: httpx2.AsyncClient | None = None
+        self.limits = Limits()
         self.live: VenueMinutes | None = None
 
     async def minutes(self) -> AsyncIterator[Minute]:
@@ -63,6 +64,7 @@ class VenueMarket:
             rng=Random(clock.now_ns()),  # noqa: S311, it draws pauses
             http=self._http,
             resolution_ns=self._resolution_ns,
+            limits=self.limits,
             tell=self._tell,
             key=self._key,
             oanda_access=self._access,

@@ -32,6 +32,7 @@ def upgrade() -> None:
         ),
         *(sa.Column(part, sa.Double, nullable=False) for part in OHLC),
         sa.Column("volume", sa.Double),
+        sa.Column("depth", sa.Text),
         sa.Column("unfit", sa.Text, nullable=False),
         sa.PrimaryKeyConstraint("season_id", "symbol", "resolution_ns", "open_ns"),
         sqlite_with_rowid=False,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import fields
 from decimal import Decimal
 from hashlib import sha256
 from pathlib import Path
@@ -16,6 +17,7 @@ from sqlalchemy import func, make_url, select, text
 
 from hydra.errors import ConfigError, JournalFault, StorageError
 from hydra.feeds.tables import rows_between
+from hydra.market.bars import BarTable, no_depth
 from hydra.storage import copying, queries, tables
 from hydra.storage.bars import KeptBar, SeasonBars
 from hydra.storage.copying import SEASON_TABLES, copy_season
@@ -68,7 +70,12 @@ def source(place: Place) -> str:
 
 
 def keep_bars(url: str, season_id: int) -> None:
-    table = a_random_walk(np.random.default_rng(3), bars=4)
+    plain = a_random_walk(np.random.default_rng(3), bars=4)
+    depth = no_depth(4)
+    depth[::2, 0, :3] = (0, 7), (3, 2**40), (2**33, 1)
+    table = BarTable(
+        **{one.name: getattr(plain, one.name) for one in fields(plain)} | {"depth": depth}
+    )
     bars = [KeptBar(rows_between(table, i, i + 1), "silent" * (i % 2)) for i in range(4)]
     SeasonBars(url, season_id).append(bars)
 

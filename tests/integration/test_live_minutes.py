@@ -30,6 +30,7 @@ from tests.support.recorded_market import (
     PacedCoinbase,
     assert_same,
     plain_bars,
+    plain_depth,
 )
 from tests.support.venues import Fault
 
@@ -119,6 +120,38 @@ async def test_minutes_of_a_venue_are_those_of_its_recording() -> None:
     assert [(m.close_ns - BEGAN_NS) // NS_PER_S for m in whole] == [104]
     assert [m.bars["BTC-USD"].source for m in whole] == ["binance"]
     assert told.source.stats().assets["BTC-USD"].late == 0
+
+
+@pytest.mark.parametrize("venue", SERVERS)
+async def test_the_depth_of_a_bar_is_the_book_that_the_recording_makes_until_its_open(
+    venue: str,
+) -> None:
+    async with show(venue, resolution_ns=TEN_SECONDS) as told:
+        await told.play(47)
+
+    whole = told.fit()
+    assert [(m.close_ns - BEGAN_NS) // NS_PER_S for m in whole] == [24, 34, 44]
+    for minute in whole:
+        # By the second of the open the venue had told all of the recording up to the one before.
+        heard_ns = minute.close_ns - TEN_SECONDS - NS_PER_S
+        depth = minute.bars["BTC-USD"].depth
+        assert depth is not None
+        assert depth[0].tolist() == plain_depth(heard_ns)
+    assert len({str(minute.bars["BTC-USD"].depth) for minute in whole}) == 3
+
+
+async def test_bars_of_a_second_are_those_of_the_recording() -> None:
+    async with show("binance", resolution_ns=NS_PER_S) as told:
+        await told.play(20)
+
+    fit = told.fit()
+    seconds = [(m.close_ns - BEGAN_NS) // NS_PER_S for m in fit]
+    assert seconds == list(range(seconds[0], seconds[0] + len(fit)))
+    assert len(fit) >= 8
+    for minute in fit:
+        depth = minute.bars["BTC-USD"].depth
+        assert depth is not None
+        assert depth[0].tolist() == plain_depth(minute.close_ns - 2 * NS_PER_S)
 
 
 @pytest.mark.parametrize("venue", SERVERS)

@@ -16,7 +16,7 @@ from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 
 from hydra.clock import NS_PER_S, iso
-from hydra.market.bars import BarTable
+from hydra.market.bars import DEPTH_LEVELS, BarTable
 from tests.support.captures import binance_btcusdt
 from tests.support.listener import until
 from tests.support.plain_book import PlainBook
@@ -93,6 +93,21 @@ def plain_bars(resolution_ns: int) -> dict[int, PlainBar]:
             volume=sum((size for _, size in trades.get(number, [])), Decimal(0)),
         )
     return out
+
+
+def plain_depth(before_ns: int) -> list[list[list[int]]]:
+    """The first levels of the book that all changes told before the instant make: ticks from the
+    best and steps, of bids and asks, on BTC-USD's grid."""
+    snapshot, steps = recorded()
+    book = PlainBook()
+    book.load(snapshot["bids"], snapshot["asks"])
+    for step in steps:
+        if step["data"]["e"] == "depthUpdate" and venue_ns(step) < before_ns:
+            book.change(step["data"]["b"], step["data"]["a"])
+    return [
+        [[int(abs(p - side[0][0]) * 100), int(size * 100_000)] for p, size in side]
+        for side in book.depth(DEPTH_LEVELS)
+    ]
 
 
 def _best(book: PlainBook) -> tuple[Decimal, Decimal]:

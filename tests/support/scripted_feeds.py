@@ -15,6 +15,7 @@ from hydra.feeds.venue_minutes import VenueFeed, VenueMinutes
 from hydra.market.bars import BarTable
 from hydra.market.catalogue import Catalogue
 from hydra.market.events import BookChange, Event, Listing, NoQuote, Quote, Resync, Side, Trade
+from hydra.market.orderbook import OrderBook
 from tests.support.hand_time import HandTime, rest
 
 BTC = Catalogue.load().instrument("BTC-USD", 2)
@@ -26,11 +27,22 @@ COINBASE, BINANCE, BYBIT = (
 )
 
 
+def a_quote(
+    of: Listing, now_ns: int, middle: float = 100.0, lag_s: float = 0, half_spread: float = 0.01
+) -> Quote:
+    return Quote(
+        listing=of, bid_ticks=of.ticks(f"{middle - half_spread:.2f}"), bid_steps=1,
+        ask_ticks=of.ticks(f"{middle + half_spread:.2f}"), ask_steps=1, at_ns=now_ns,
+        venue_ns=now_ns - round(lag_s * NS_PER_S),
+    )  # fmt: skip
+
+
 class ScriptedFeed:
     """A feed whose events are told by hand while it runs."""
 
     def __init__(self) -> None:
         self.connects = 1
+        self.books: dict[str, OrderBook] = {}  # by symbol; one that is absent is void
         self.deliver: Callable[[Sequence[Event]], None] | None = None
         self._failure: asyncio.Future[None] | None = None
 
@@ -41,6 +53,9 @@ class ScriptedFeed:
             await self._failure
         finally:
             self.deliver = None
+
+    def book(self, listing: Listing) -> OrderBook | None:
+        return self.books.get(listing.symbol)
 
     def fail(self, error: Exception) -> None:
         assert self._failure is not None
@@ -56,7 +71,7 @@ class Script:
         self.switches: list[Switch] = []
         self.feeds = {one.source: ScriptedFeed() for one in listings}
         venues = [
-            VenueFeed(source, feed, [one for one in listings if one.source == source])
+            VenueFeed(source, feed, [one for one in listings if one.source == source], feed.book)
             for source, feed in self.feeds.items()
         ]
         instruments = options.pop("instruments", [BTC])
@@ -88,16 +103,17 @@ class Script:
             )
             self.tell(of, event)
 
+    def show(self, of: Listing, best_steps: int) -> None:
+        """A book whose best levels, a dollar apart at 100, hold so many steps of the instrument."""
+        book = OrderBook()
+        size = of.steps(str(best_steps * BTC.lot_step))
+        book.load([(of.ticks("99.5"), size)], [(of.ticks("100.5"), 2 * size)])
+        self.feeds[of.source].books[of.symbol] = book
+
     def quote(
         self, of: Listing, middle: float, lag_s: float = 0, half_spread: float = 0.01
     ) -> None:
-        now_ns = self.time.now_ns()
-        event = Quote(
-            listing=of, bid_ticks=of.ticks(f"{middle - half_spread:.2f}"), bid_steps=1,
-            ask_ticks=of.ticks(f"{middle + half_spread:.2f}"), ask_steps=1, at_ns=now_ns,
-            venue_ns=now_ns - round(lag_s * NS_PER_S),
-        )  # fmt: skip
-        self.tell(of, event)
+        self.tell(of, a_quote(of, self.time.now_ns(), middle, lag_s, half_spread))
 
     def trade(self, of: Listing, price: float, lag_s: float = 0) -> None:
         now_ns = self.time.now_ns()
@@ -127,6 +143,15 @@ class Script:
     def sources(self) -> list[str]:
         bars = [minute.bars.get("BTC-USD") for minute in self.minutes]
         return ["" if bar is None else bar.source for bar in bars]
+
+
+def bids(minutes: Sequence[Minute]) -> list[int | None]:
+    """Steps of the best bid that each BTC-USD bar knows; None without a bar, 0 without depth."""
+    bars = [minute.bars.get("BTC-USD") for minute in minutes]
+    return [
+        None if bar is None else 0 if bar.depth is None else int(bar.depth[0, 0, 0, 1])
+        for bar in bars
+    ]
 
 
 def closes(bars: Mapping[str, BarTable]) -> dict[str, float]:

@@ -1,20 +1,10 @@
-"""What bars do to an account: margin, swap, floors, flattening; amounts to the last unit.
-
-One tick on one step is worth one unit, and a bar lasts a hundred nanoseconds, unless a test
-says otherwise.
-"""
+"""What bars do to an account: margin, swap, floors, flattening; amounts to the last unit."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
-import numpy as np
 import pytest
-from numpy.typing import NDArray
 
-from hydra.portfolio.book import AccountBook, Event
 from hydra.portfolio.columns import (
-    BAR,
     BREACHED,
     BY_DAILY_LOSS,
     BY_ENGINE,
@@ -27,84 +17,12 @@ from hydra.portfolio.columns import (
     CANCELLED,
     CLOSED,
     LIMIT,
-    MARKET,
     OPENED,
     SWAPPED,
-    TERMS,
     TRAIL_BALANCE,
     TRAIL_EQUITY,
 )
-
-BAR_NS = 100
-NEVER = 2**61
-Prices = tuple[int, int, int, int]  # open, high, low, close
-
-
-def terms(symbols: int = 1, **fields: int) -> NDArray[np.void]:
-    made = np.zeros(symbols, TERMS)
-    for name, value in ({"tick_value": 1, "leverage_x100": 10_000} | fields).items():
-        made[name] = value
-    return made
-
-
-@dataclass
-class Tape:
-    """A book, moved bar by bar."""
-
-    book: AccountBook
-    now_ns: int = 0
-    tickets: int = 0
-    all_events: list[Event] = field(default_factory=list)
-
-    @classmethod
-    def of(cls, balance: int = 1_000_000, accounts: int = 1, **changes: int) -> Tape:
-        symbols = changes.pop("symbols", 1)
-        slots = changes.pop("slots", 4)
-        made = terms(symbols, **changes)
-        return cls(AccountBook(accounts=accounts, initial_units=balance, terms=made, slots=slots))
-
-    def play(self, *bars: Prices | None, spread: int = 0, **fields: float) -> list[Event]:
-        """One cycle: a bar for each symbol in turn, None where it has none."""
-        there = [(symbol, bar) for symbol, bar in enumerate(bars) if bar is not None]
-        rows = np.zeros(len(there), BAR)
-        for row, (symbol, prices) in zip(rows, there, strict=True):
-            row["symbol"] = symbol
-            row["open_ns"], row["close_ns"] = self.now_ns, self.now_ns + BAR_NS
-            for name, price in zip(("open", "high", "low", "close"), prices, strict=True):
-                row[f"bid_{name}"], row[f"ask_{name}"] = price, price + spread
-            for name, value in fields.items():
-                row[name] = value
-        self.now_ns += BAR_NS
-        events = self.book.events(self.book.step(rows, 0, len(rows), self.now_ns))
-        self.all_events += events
-        return events
-
-    def order(self, side: int, steps: int, **changes: int) -> int:
-        """Submit a market order, or another; returns its slot."""
-        self.tickets += 1
-        values = {
-            "account": 0, "ticket": self.tickets, "symbol": 0, "order": MARKET, "price": 0,
-            "stop_at": 0, "target_at": 0, "arrives_ns": self.now_ns, "expires_ns": 0,
-            "worst_entry": 0,
-        }  # fmt: skip
-        return self.book.submit(side=side, steps=steps, **(values | changes))
-
-    def close(self, slot: int, steps: int, account: int = 0) -> None:
-        self.book.request_close(
-            account, slot, steps=steps, arrives_ns=self.now_ns, reason=BY_ENGINE
-        )
-
-    def __getitem__(self, name: str) -> int:
-        return int(self.book.accounts[0][name])
-
-
-def flat(price: int) -> Prices:
-    return price, price, price, price
-
-
-def kinds(events: list[Event]) -> list[tuple[int, int]]:
-    return [(event.kind, event.reason) for event in events]
-
+from tests.support.tape import BAR_NS, NEVER, Prices, Tape, flat, kinds
 
 # Money
 
@@ -492,3 +410,32 @@ def test_an_order_whose_worth_does_not_fit_the_ledger_is_refused_for_want_of_mar
 
     assert (event.kind, event.reason) == (CANCELLED, BY_MARGIN)
     assert tape["balance"] == tape["equity"] == 10_000_000 * USD
+
+
+# Late news
+
+
+def test_whoever_acts_on_a_bar_acts_as_late_as_it_was_told() -> None:
+    """Bars come 150 ns after their close, and last 100: what is done on one arrives in the middle
+    of the next but one, or holds from the open after it."""
+    run: Prices = (1_000, 1_040, 980, 1_000)
+    tape = Tape.of(grace_ns=150)
+    tape.play(flat(1_000))
+
+    slot = tape.order(+1, 10)
+    assert tape.play(run) == []
+    (opened,) = tape.play(run)
+    assert opened.price == 1_000 + 29  # 40 x root(half a bar), rounded up
+
+    tape.book.amend(0, slot, stop_at=990, target_at=-1, arrives_ns=tape.now_ns)
+    assert tape.play(run) + tape.play(run) == []
+    (stopped,) = tape.play(run)
+    assert (stopped.reason, stopped.price) == (BY_STOP, 990)
+
+    slot = tape.order(+1, 10)
+    tape.play(run)
+    tape.play(run)
+    tape.close(slot, 10)
+    assert tape.play(run) == []
+    (closed,) = tape.play(run)
+    assert (closed.reason, closed.price) == (BY_ENGINE, 1_000 - 15)  # 20 x root(half a bar)

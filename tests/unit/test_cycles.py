@@ -103,6 +103,23 @@ def test_bars_of_a_coarse_one_that_was_over_before_the_season_are_none_of_it() -
     assert (len(hour), hour.open[0]) == (1, monday.open[0])
 
 
+@pytest.mark.parametrize("first", [1, 37, 60])
+def test_a_coarse_bar_that_had_begun_before_anybody_listened_does_not_close(first: int) -> None:
+    """It would lack what was before; the next one is whole."""
+    table = fine("BTC-USD", 5, 0.0)
+    coarse = resampled(table, HOUR_NS)
+    cycles = Cycles(streams_of([table, coarse]), {"BTC-USD": rows_between(table, 0, 0)})
+    closed: list[int] = []
+    for row in range(first, 180):
+        chunk = cycles.chunk(
+            int(table.open_ns[row]) + MINUTE_NS, {"BTC-USD": rows_between(table, row, row + 1)}
+        )
+        assert chunk is not None
+        closed += [int(t.open_ns[0]) for t in chunk.tables if len(t) and t.resolution_ns == HOUR_NS]
+
+    assert closed == [START_NS + hour * HOUR_NS for hour in (1, 2)]
+
+
 def test_where_nothing_closes_there_is_no_cycle() -> None:
     table = fine("BTC-USD", 4, 0.0)
     cycles = Cycles(streams_of([table]), {"BTC-USD": rows_between(table, 0, 0)})

@@ -15,11 +15,14 @@ from typing import NamedTuple
 from hydra.clock import NS_PER_S, iso
 from hydra.errors import ConfigError
 from hydra.feeds.bars_from_ticks import LEAD_NS, BarBuilder, ClosedBar
+from hydra.feeds.depth import depth_of
 from hydra.feeds.fitness import Fit, Fitness, Rule, Unfit
 from hydra.market.bars import BarTable
 from hydra.market.events import BookChange, Listing, NoQuote, Quote, Resync, Trade
 from hydra.market.instruments import Instrument
+from hydra.market.orderbook import OrderBook
 
+BookOf = Callable[[Listing], OrderBook | None]
 Told = Quote | NoQuote | Trade | BookChange | Resync
 
 
@@ -145,6 +148,14 @@ class Asset:
             fitness.hear(event)
         closed = self._builder.feed(event)
         assert not closed, f"{self.instrument.symbol}: a bar was due before {iso(event.at_ns)}"
+
+    def look(self, now_ns: int, books: Mapping[str, BookOf]) -> None:
+        """Take the depth of the bar that is open from its venue's book, unless that was done or
+        the book is void. `books`: by venue."""
+        listing = self._builder.unseen(now_ns)
+        book = books[listing.source](listing) if listing is not None else None
+        if listing is not None and book is not None:
+            self._builder.see(now_ns, depth_of(book, listing, self.instrument))
 
     def review(self, now_ns: int) -> None:
         """Go over to another venue if that is called for."""

@@ -15,7 +15,7 @@ import numpy as np
 
 from hydra.clock import NS_PER_S
 from hydra.feeds.tables import table_of_trades
-from hydra.market.bars import BarTable, Float64
+from hydra.market.bars import BarTable, Float64, Int64
 from hydra.market.events import BookChange, Event, Listing, NoQuote, Quote, Resync, Trade
 from hydra.market.instruments import Instrument
 
@@ -98,11 +98,24 @@ class BarBuilder:
         self._bars: dict[int, _Open] = {}
         self._carried: tuple[int, int] | None = None  # the quote that stands at the due bar's open
         self._is_sound = True  # no Resync since the last snapshot
+        self._depths: dict[int, Int64] = {}  # by number of the bar
 
     @property
     def listing(self) -> Listing:
         """The venue of the bar that closes next."""
         return self._listing
+
+    def unseen(self, at_ns: int) -> Listing | None:
+        """Whose book is to be shown to `see`, for the bar that is open at the instant; None where
+        it was shown."""
+        number = at_ns // self._resolution_ns
+        if number in self._depths or number < self._due:
+            return None
+        return self._listing_of(number)
+
+    def see(self, at_ns: int, depth: Int64) -> None:
+        """The depth (see BarTable) of the bar that is open at the instant."""
+        self._depths[at_ns // self._resolution_ns] = depth
 
     def switch(self, listing: Listing, at_ns: int, standing: tuple[int, int] | None = None) -> None:
         """Take another venue from the first bar that opens after `at_ns` on. `standing`: its bid
@@ -141,7 +154,7 @@ class BarBuilder:
         closed: list[ClosedBar] = []
         while (self._due + 1) * self._resolution_ns + self._grace_ns <= now_ns:
             bar = self._bars.pop(self._due, None) or _Open()
-            made = self._close(bar)
+            made = self._close(bar, self._depths.pop(self._due, None))
             if made is not None:
                 closed.append(made)
             if bar.standing is not None or bar.quote_ends:
@@ -160,12 +173,15 @@ class BarBuilder:
     def _is_next(self, listing: Listing) -> bool:
         return self._successor is not None and self._successor[1] == listing
 
+    def _listing_of(self, number: int) -> Listing:
+        """Whose bar it is."""
+        if self._successor is not None and number >= self._successor[0]:
+            return self._successor[1]
+        return self._listing
+
     def _add(self, event: Quote | Trade) -> None:
         number = event.venue_ns // self._resolution_ns
-        listing = self._listing
-        if self._successor is not None and number >= self._successor[0]:
-            listing = self._successor[1]
-        if event.listing != listing:
+        if event.listing != self._listing_of(number):
             if isinstance(event, Quote) and self._is_next(event.listing):
                 self._inherited = event.bid_ticks, event.ask_ticks
             return
@@ -208,7 +224,7 @@ class BarBuilder:
         for bar in self._bars.values():
             bar.is_whole = False
 
-    def _close(self, bar: _Open) -> ClosedBar | None:
+    def _close(self, bar: _Open, depth: Int64 | None) -> ClosedBar | None:
         sides = bar.sides
         if self._carried is not None:
             if sides is None:
@@ -245,6 +261,7 @@ class BarBuilder:
                 open=ohlc[0], high=ohlc[1], low=ohlc[2], close=ohlc[3],
                 volume=np.array([volume]),
                 real_spread=True,
+                depth=None if depth is None else depth[np.newaxis],
             )  # fmt: skip
         return ClosedBar(table, bar.trades, bar.is_whole and self._is_sound)
 

@@ -16,7 +16,8 @@ from hydra.clock import NS_PER_S, Clock, monotonic_ns
 from hydra.errors import ConfigError, VenueDown
 from hydra.feeds.venue import Fetch, Send, Venue
 from hydra.feeds.wires import Fetcher, Line, Wire
-from hydra.market.events import Event
+from hydra.market.events import Event, Listing
+from hydra.market.orderbook import OrderBook
 
 ROTATE_S = 23 * 3_600.0  # venues hang up after 24 h: better at a time of our choosing
 _INBOX_MESSAGES = 10_000  # read ahead; beyond, the venue's TCP connection has to wait
@@ -88,6 +89,10 @@ class Connector:
         self._tick_s = tick_s
         self._sleep = sleep
         self.connects = 0  # connections opened; for metrics
+
+    def book(self, listing: Listing) -> OrderBook | None:
+        """A listing's book as it stands, to look at; None while it is void. Raises KeyError."""
+        return self._venue.book(listing.venue_symbol)
 
     async def run(self, deliver: Callable[[Sequence[Event]], None]) -> None:
         """Deliver events until cancelled. Raises what `deliver` raises; never VenueDown."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from hydra.feeds.tables import rows_between
-from hydra.market.bars import BarTable, Chunk, Stream
+from hydra.market.bars import BarTable, Chunk, Stream, no_depth
 from hydra.market.resample import resampled
 
 
@@ -30,6 +30,7 @@ class Cycles:
         self._open: dict[tuple[str, int], list[BarTable]] = {
             (s.symbol, s.resolution_ns): [] for s in streams if not s.execution
         }
+        self._covered: set[tuple[str, int]] = set()  # heard from the open of the coarse bar on
 
     @property
     def symbols(self) -> tuple[str, ...]:
@@ -40,9 +41,10 @@ class Cycles:
         """Take in fine bars from before `now_ns`, of coarse ones that are not over then."""
         for (symbol, length_ns), parts in self._open.items():
             table = earlier.get(symbol)
-            if table is None:
+            if table is None or not len(table):
                 continue
             first = int(np.searchsorted(table.open_ns, now_ns - now_ns % length_ns))
+            self._covered.add((symbol, length_ns))
             parts[:] = [rows_between(table, first, len(table))] if first < len(table) else []
 
     def overdue(self, close_ns: int) -> list[int]:
@@ -66,7 +68,8 @@ class Cycles:
     ) -> Chunk | None:
         """The cycle at `close_ns`, to be called in order and at least whenever a coarse bar ends.
 
-        `bars` are those that close now, a row each. None where nothing closes.
+        `bars` are those that close now, a row each. None where nothing closes. A coarse bar that
+        had begun before the first cycle does not close, unless `begin` told what was before.
         """
         closing: list[BarTable] = []
         for stream in self._streams:
@@ -78,12 +81,19 @@ class Cycles:
             parts = self._open[key]
             if now is not None:
                 parts.append(now)
-            if close_ns % stream.resolution_ns or not parts:
+            if close_ns % stream.resolution_ns:
                 closing.append(self.empty[key])
-            else:
+                continue
+            is_whole = key in self._covered or (
+                parts and int(parts[0].open_ns[0]) == close_ns - stream.resolution_ns
+            )
+            if parts and is_whole:
                 whole = joined(parts)
                 closing.append(resampled(whole, stream.resolution_ns, is_covered=True))
-                parts.clear()
+            else:
+                closing.append(self.empty[key])
+            parts.clear()
+            self._covered.add(key)
         rows = [stream.index for stream in self._streams if len(closing[stream.index])]
         if not rows:
             return None
@@ -104,8 +114,16 @@ def joined(tables: Sequence[BarTable]) -> BarTable:
     columns: dict[str, Any] = {
         one.name: np.concatenate([getattr(table, one.name) for table in tables])
         for one in fields(first)
-        if isinstance(getattr(first, one.name), np.ndarray)
+        if one.name != "depth" and isinstance(getattr(first, one.name), np.ndarray)
     }
+    depths = [table.depth for table in tables]
+    if any(depth is not None for depth in depths):
+        columns["depth"] = np.concatenate(
+            [
+                no_depth(len(table)) if depth is None else depth
+                for table, depth in zip(tables, depths, strict=True)
+            ]
+        )
     return BarTable(
         instrument=first.instrument,
         resolution_ns=first.resolution_ns,

@@ -133,6 +133,7 @@ def rows_between(table: BarTable, low: int, high: int) -> BarTable:
         close=table.close[rows],
         volume=table.volume[rows],
         real_spread=table.real_spread,
+        depth=None if table.depth is None else table.depth[rows],
     )
 
 

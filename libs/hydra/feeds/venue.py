@@ -81,6 +81,9 @@ class Venue(Protocol):
     def down(self) -> str | None:
         """Why this connection is of no more use; None while it is."""
 
+    def book(self, venue_symbol: str) -> OrderBook | None:
+        """The book of a listing, to look at; None while it is void. Raises KeyError."""
+
     def opened(self, at_ns: int) -> None:
         """A connection is open and nothing is known; the subscriptions are in `requests`."""
 

@@ -17,15 +17,16 @@ from hydra.clock import NS_PER_S, Clock, Timer
 from hydra.errors import ConfigError
 from hydra.feeds import binance, bybit, coinbase, oanda
 from hydra.feeds.access import OandaAccess
-from hydra.feeds.asset import Asset, Limits, Switch
+from hydra.feeds.asset import Asset, BookOf, Limits, Switch
 from hydra.feeds.coinbase import CoinbaseKey
-from hydra.feeds.connector import Backoff
+from hydra.feeds.connector import Backoff, Connector
 from hydra.feeds.listings import CRYPTO_VENUES, listings_at
 from hydra.feeds.live import binance_feed, bybit_feed, coinbase_feed, oanda_feed
 from hydra.feeds.minutes import Minute
 from hydra.market.bars import BarTable
 from hydra.market.events import BadMessage, Down, Event, Heartbeat, Listing, Quote, Resync, Trade
 from hydra.market.instruments import Instrument
+from hydra.market.orderbook import OrderBook
 
 MINUTE_NS = 60 * NS_PER_S
 _TICK_S = 0.25  # how often time is looked at
@@ -43,12 +44,18 @@ class Feed(Protocol):
         """Deliver events until cancelled."""
 
 
+def no_book(listing: Listing) -> OrderBook | None:
+    """Of a venue that shows no depth."""
+    return None
+
+
 class VenueFeed(NamedTuple):
     """A venue, and what it is listened to for."""
 
     source: str
     feed: Feed
     listings: Sequence[Listing]
+    book: BookOf = no_book  # a listing's book as it stands; None while it is void
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,11 +130,12 @@ class VenueMinutes:
         self._limits = limits = limits or Limits()
         self._grace_ns = round(limits.grace_s * NS_PER_S)
         self._venues = venues
+        self._books = {venue.source: venue.book for venue in venues}
         self._counts = {venue.source: _Count() for venue in venues}
         self._told_ns = dict.fromkeys(self._counts, 0)  # latest instant that it told of, its clock
         self._ran_ns = now_ns = clock.now_ns()
         self._restarts = 0
-        self._close_ns = 0
+        self._close_ns = self._open_ns = 0  # of the bar to close next, of the one to open next
         self._assets = {
             instrument.symbol: Asset(
                 instrument,
@@ -206,7 +214,9 @@ class VenueMinutes:
             self._advance(now_ns)
             for asset in self._assets.values():
                 asset.review(now_ns)
-            left_s = (self._close_ns + self._grace_ns - now_ns) / NS_PER_S
+                asset.look(now_ns, self._books)
+            due_ns = min(self._close_ns + self._grace_ns, self._open_ns)
+            left_s = (due_ns - now_ns) / NS_PER_S
             await self._timer.sleep(max(_LEAST_PAUSE_S, min(_TICK_S, left_s)))
 
     def _deliver(self, events: Sequence[Event]) -> None:
@@ -238,7 +248,7 @@ class VenueMinutes:
             self._told_ns[source] = venue_ns
 
     def _advance(self, now_ns: int) -> None:
-        """Close what is due."""
+        """Close what is due, and look at the books when bars open."""
         if now_ns - self._ran_ns >= self._resolution_ns:
             self._restarts += 1
             self._begin(now_ns)
@@ -246,6 +256,10 @@ class VenueMinutes:
             self._made.put_nowait(self._minute(now_ns))
             self._close_ns += self._resolution_ns
         self._ran_ns = now_ns
+        if now_ns >= self._open_ns:
+            self._open_ns = (now_ns // self._resolution_ns + 1) * self._resolution_ns
+            for asset in self._assets.values():
+                asset.look(now_ns, self._books)
 
     def _begin(self, now_ns: int) -> None:
         """Nothing before was heard."""
@@ -301,7 +315,7 @@ def live_minutes(
     at = addresses or Addresses()
     feeds: list[VenueFeed] = []
     for source, listings in listings_at(venues, [one.symbol for one in instruments]).items():
-        feed: Feed
+        feed: Connector
         if source == coinbase.SOURCE:
             feed = coinbase_feed(
                 listings, clock=clock, rng=rng, key=key, url=at.coinbase_ws, backoff=backoff
@@ -330,7 +344,7 @@ def live_minutes(
                 url=at.oanda_stream,
                 backoff=backoff,
             )
-        feeds.append(VenueFeed(source, feed, listings))
+        feeds.append(VenueFeed(source, feed, listings, feed.book))
     return VenueMinutes(
         instruments,
         feeds,

@@ -13,6 +13,8 @@ from hydra.market.instruments import Instrument
 Int64 = NDArray[np.int64]
 Float64 = NDArray[np.float64]
 
+DEPTH_LEVELS = 10
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BarTable:
@@ -41,6 +43,10 @@ class BarTable:
     close: Float64
     volume: Float64  # (n,) base units; NaN where the source has none
     real_spread: bool
+    depth: Int64 | None = None
+    # (n, 2, DEPTH_LEVELS, 2): the live book as it was first seen inside the bar, bids and asks,
+    # the best level first: ticks from the best price of its side, lot steps. No steps: no further
+    # level; none at all: nobody knows that side. None: of no bar is anything known.
 
     @property
     def symbol(self) -> str:
@@ -48,6 +54,11 @@ class BarTable:
 
     def __len__(self) -> int:
         return len(self.open_ns)
+
+
+def no_depth(bars: int) -> Int64:
+    """The depth of so many bars of which nobody knows it."""
+    return np.zeros((bars, 2, DEPTH_LEVELS, 2), np.int64)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,8 +16,8 @@ def resampled(table: BarTable, resolution_ns: int, *, is_covered: bool = False) 
     A coarse bar is known at its own close, like any other. Buckets without a bar are absent, and
     so are the first and the last where the table does not cover them to the edge, unless it is
     known to (`is_covered`: what is missing there did not trade). Volume is the sum, NaN where any
-    part is unknown. Raises ConfigError unless `resolution_ns` is a multiple,
-    above 1, of the table's own.
+    part is unknown; depth is left out, for nothing fills on a coarse bar. Raises ConfigError
+    unless `resolution_ns` is a multiple, above 1, of the table's own.
     """
     if resolution_ns <= table.resolution_ns or resolution_ns % table.resolution_ns:
         raise ConfigError(

@@ -9,14 +9,14 @@ market in the cycle in which it did it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
 from hydra.clock import monotonic_ns
 from hydra.engines.protocol import Abstention, Answer
 from hydra.errors import ConfigError
-from hydra.market.bars import BarTable, Chunk, Stream
+from hydra.market.bars import BarTable, Chunk, Int64, Stream
 from hydra.mother.answers import FAILURES, Wishes
 from hydra.mother.arrivals import Arrivals
 from hydra.mother.bench import Bench
@@ -46,9 +46,9 @@ from hydra.mother.seating import take_seats
 from hydra.mother.seats import Screen, closes_of
 from hydra.mother.shadow import Shadows
 from hydra.mother.watchdog import DecisionTimeout, Watchdog
-from hydra.portfolio.book import AccountBook
+from hydra.portfolio.book import AccountBook, Records
 from hydra.portfolio.columns import BAR, BY_BENCH, BY_SEASON_END, BY_TOTAL_LOSS
-from hydra.portfolio.costs import BarRecorder, terms_of
+from hydra.portfolio.costs import BarRecorder, books_of, terms_of
 from hydra.tournament.luck import LuckMarket
 from hydra.tournament.ranking import Standing, State
 from hydra.tournament.season import EngineRow, SeasonStore, StandingRow
@@ -85,8 +85,7 @@ class Mother:
             raise ConfigError("a season needs at least one symbol with bars")
         self._plan = plan
         self._contestants, self._absent = tuple(contestants), tuple(absent)
-        self._streams = tuple(streams)
-        self._store, self._on_commit = store, on_commit
+        self._streams, self._store, self._on_commit = tuple(streams), store, on_commit
         instruments = tuple({s.symbol: s.instrument for s in streams if s.execution}.values())
         self._symbols = {one.symbol: i for i, one in enumerate(instruments)}
         names = [c.name for c in contestants] + [HOUSE] * (plan.mode == "consensus")
@@ -94,6 +93,7 @@ class Mother:
             accounts=2 * len(names),
             initial_units=plan.initial_units,
             terms=terms_of(instruments, plan.costs),
+            grace_ns=plan.grace_ns,
         )
         self.accounts = [
             Account(name=name, index=i, initial_units=plan.initial_units, book=book)
@@ -240,8 +240,8 @@ class Mother:
                     await self._play(chunk)
         return self._close_season()
 
-    def _load(self, chunk: Chunk) -> np.ndarray[tuple[int], np.dtype[np.void]]:
-        """Give every screen its bars; returns the BAR records in the chunk's row order."""
+    def _load(self, chunk: Chunk) -> tuple[Records, Mapping[int, Int64]]:
+        """Give every screen its bars; returns their records in the chunk's row order, and books."""
         bars = np.zeros(len(chunk.row_stream), BAR)
         bars["symbol"] = -1
         for screen, recorder, table in zip(
@@ -251,15 +251,14 @@ class Mother:
             if recorder is not None:
                 rows = np.flatnonzero(chunk.row_stream == screen.stream.index)
                 bars[rows] = recorder.records(table)[chunk.row_bar[rows]]
-        return bars
+        return bars, books_of(chunk, bars, self._plan.costs)
 
     async def _play(self, chunk: Chunk) -> None:
-        bars = self._load(chunk)
+        bars, books = self._load(chunk)
         self._market.unfits = chunk.unfit
         screens, moment, watchdog = self._screens, self._moment, self._watchdog
         firsts = chunk.first_row.tolist()
-        row_stream = chunk.row_stream.tolist()
-        row_bar = chunk.row_bar.tolist()
+        row_stream, row_bar = chunk.row_stream.tolist(), chunk.row_bar.tolist()
         wishes: Wishes = []
         for c, now_ns in enumerate(chunk.close_ns.tolist()):
             first, last = firsts[c], firsts[c + 1]
@@ -277,6 +276,8 @@ class Mother:
             is_due = now_ns >= self._alarm_ns
             if is_due and now_ns > self._days.end_ns:
                 self._days.roll_inside_bars(now_ns)
+            if books:
+                self._book.show(bars, books, first, last)
             events = self._book.step(bars, first, last, now_ns)
             for row in range(first, last):
                 screen = screens[row_stream[row]]

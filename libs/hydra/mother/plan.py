@@ -30,6 +30,7 @@ class SeasonPlan:
     elimination: EliminationRules = NO_ELIMINATION
     counts_tagged: bool = False  # decisions from before a model's cutoff count for ranks
     is_live: bool = False  # the market does not wait for answers; it commits cycle by cycle
+    grace_ns: int = 0  # how long after its close a bar is told; no order arrives sooner
     kill_switch: bool = False  # by the environment
     poll_ms: int = 20  # between two looks at the kill switch; live cycles are longer
     memory_limit_mb: int = 0  # that engines may take while they decide; 0: any
@@ -53,4 +54,6 @@ class SeasonPlan:
         }
         if self.elimination.every_h:  # else its rules decide nothing
             told["elimination"] = msgspec.to_builtins(self.elimination)
+        if self.grace_ns:
+            told["grace_ns"] = self.grace_ns
         return told

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hydra.market.bars import Int64
 from hydra.portfolio.columns import (
     ACCOUNT,
     EVENT,
@@ -49,14 +50,23 @@ class AccountBook:
     """
 
     def __init__(
-        self, *, accounts: int, initial_units: int, terms: Records, slots: int = 4
+        self,
+        *,
+        accounts: int,
+        initial_units: int,
+        terms: Records,
+        slots: int = 4,
+        grace_ns: int = 0,
     ) -> None:
+        """`grace_ns`: how long after its close a bar is told. Whoever acts on it acts so much
+        later: it is added to every `arrives_ns`."""
         self.accounts: Records = np.zeros(accounts, ACCOUNT)
         for name in ("balance", "equity", "worst", "peak", "day_worst"):
             self.accounts[name] = initial_units
         self.accounts["daily_floor"] = self.accounts["total_floor"] = NO_FLOOR
         self.tickets: Records = np.zeros((accounts, slots), TICKET)
         self.terms = terms
+        self._grace_ns = grace_ns
         self.marks: Records = np.zeros(len(terms), MARK)
         self.marks["row"] = -1
         self._bind()
@@ -72,6 +82,13 @@ class AccountBook:
         self.step = partial(
             step_cycle, self.accounts, self.tickets, self.terms, self.marks, self._events
         )
+
+    def show(self, bars: Records, books: Mapping[int, Int64], first: int, last: int) -> None:
+        """Lay down the books, by row, of the bars `first:last` that are to be walked in the next
+        step; each as in `BarTable.depth`."""
+        for row in range(first, last):
+            if row in books:
+                self.terms["levels"][bars["symbol"][row]] = books[row]
 
     def settle(self, account: int, now_ns: int, reason: int) -> int:
         """Close all of one account's tickets at the last marks; returns the event count."""
@@ -108,8 +125,8 @@ class AccountBook:
             slot = len(states)
             self._grow()
         self.tickets[account, slot] = (
-            PENDING, ticket, symbol, side, steps, order, price, stop_at, target_at, arrives_ns,
-            expires_ns, worst_entry, 0, 0, 0, 0, 0, -1, -1, 0,
+            PENDING, ticket, symbol, side, steps, order, price, stop_at, target_at,
+            arrives_ns + self._grace_ns, expires_ns, worst_entry, 0, 0, 0, 0, 0, -1, -1, 0,
         )  # fmt: skip
         self.accounts[account]["live"] += 1
         return slot
@@ -125,6 +142,7 @@ class AccountBook:
 
         Asking again for what is under way does not delay it.
         """
+        arrives_ns += self._grace_ns
         row = self.tickets[account, slot]
         if row["close_steps"] >= steps and row["close_arrives_ns"] <= arrives_ns:
             return
@@ -139,6 +157,7 @@ class AccountBook:
 
         An earlier amendment that is still under way arrives together with this one.
         """
+        arrives_ns += self._grace_ns
         row = self.tickets[account, slot]
         under_way = row["amend_arrives_ns"] != 0
         if under_way and row["amend_arrives_ns"] <= self.marks[row["symbol"]]["at_ns"]:

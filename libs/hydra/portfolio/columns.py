@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from hydra.market.bars import DEPTH_LEVELS
+
 
 def _int64(*names: str) -> list[tuple[str, str]]:
     return [(name, "<i8") for name in names]
@@ -63,14 +65,17 @@ TRAIL_NONE, TRAIL_BALANCE, TRAIL_EQUITY = 0, 1, 2
 NO_FLOOR = -(2**62)
 
 TERMS = np.dtype(
-    _int64(
-        "tick_value",  # money units of one tick on one lot step
-        "commission_ppm",  # of the notional, each side
-        "commission_step",  # money units per lot step, each side
-        "swap_long_ppm",  # of the notional, each rollover
-        "swap_short_ppm",
-        "leverage_x100",
-    )
+    [
+        *_int64(
+            "tick_value",  # money units of one tick on one lot step
+            "commission_ppm",  # of the notional, each side
+            "commission_step",  # money units per lot step, each side
+            "swap_long_ppm",  # of the notional, each rollover
+            "swap_short_ppm",
+            "leverage_x100",
+        ),
+        ("levels", "<i8", (2, DEPTH_LEVELS, 2)),  # the book of a bar that is walked, see `walked`
+    ]
 )
 
 MARK = np.dtype(_int64("bid", "ask", "at_ns", "row"))  # row: the cycle's bar, -1: none
@@ -91,6 +96,7 @@ BAR = np.dtype(
             "ask_close",
             "swap_ns",  # last rollover inside the bar
             "swap_count",  # days of swap due inside the bar
+            "is_walked",  # 1: its book is in the symbol's terms; 0: nobody knows it
         ),
         ("slip_base", "<f8"),  # ticks, whatever the size
         ("slip_impact", "<f8"),  # ticks times the square root of the steps

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from dataclasses import dataclass, field
 from decimal import ROUND_CEILING, Decimal
 
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hydra.errors import ConfigError
-from hydra.market.bars import BarTable
+from hydra.market.bars import BarTable, Chunk
 from hydra.market.instruments import UNITS_PER_USD, Instrument
 from hydra.market.sessions import rollovers
 from hydra.portfolio.columns import BAR, TERMS
@@ -95,6 +96,21 @@ def _up(value: Decimal) -> int:
     return int(value.to_integral_value(ROUND_CEILING))
 
 
+def books_of(chunk: Chunk, bars: NDArray[np.void], costs: Costs) -> dict[int, NDArray[np.int64]]:
+    """By row, the books of a chunk's bars that are to be walked; says so in their BAR records.
+
+    `bars` are in the chunk's order. Empty where nobody knows a book, as in every replay of files.
+    """
+    books = {}
+    for stream, table in enumerate(chunk.tables):
+        if table.depth is None or costs.slippage is None:
+            continue
+        for row in np.flatnonzero(chunk.row_stream == stream).tolist():
+            books[row] = table.depth[chunk.row_bar[row]]
+            bars["is_walked"][row] = 1
+    return books
+
+
 class BarRecorder:
     """Turns the bars of one symbol into BAR records, chunk by chunk.
 
@@ -108,8 +124,7 @@ class BarRecorder:
         self._tick = float(instrument.tick_size)
         self._before: tuple[float, float, float] | None = None  # close, range, volume
         self._swapped_ns = 0  # up to where swaps have been laid on bars
-        self._bid_closes: list[NDArray[np.int64]] = []
-        self._ask_closes: list[NDArray[np.int64]] = []
+        self._bid_closes, self._ask_closes = array("q"), array("q")
 
     def records(self, table: BarTable) -> NDArray[np.void]:
         """(n,) BAR records of the table's bars, in order."""
@@ -126,8 +141,8 @@ class BarRecorder:
             else:
                 out[f"bid_{name}"] = getattr(table, f"bid_{name}")
                 out[f"ask_{name}"] = getattr(table, f"ask_{name}")
-        self._bid_closes.append(out["bid_close"].copy())
-        self._ask_closes.append(out["ask_close"].copy())
+        self._bid_closes.frombytes(out["bid_close"].tobytes())
+        self._ask_closes.frombytes(out["ask_close"].tobytes())
         if n and self._costs.slippage is not None:
             self._add_slippage(out, table, self._costs.slippage)
         if n and self._costs.swap:
@@ -136,7 +151,7 @@ class BarRecorder:
 
     def closes(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """(bars,) bid and ask closes of all bars so far, in ticks."""
-        return np.concatenate(self._bid_closes), np.concatenate(self._ask_closes)
+        return np.array(self._bid_closes, np.int64), np.array(self._ask_closes, np.int64)
 
     def _add_slippage(self, out: NDArray[np.void], table: BarTable, model: Slippage) -> None:
         # The first bar of all has nothing before it but its own open.

@@ -3,6 +3,8 @@
 Assumptions, each adverse (a lone bar cannot tell more):
 - buys pay the ask and sells get the bid, slippage on top; limits and targets get no slippage
   but must be traded *through*;
+- where the book is known, slippage is what walking its levels costs, else it is a model's; a limit
+  or target that the open is beyond walks as well, up to its own price;
 - an order that arrives inside a bar pays sqrt(elapsed part of the bar) of the bar's range;
 - a gap through the stop fills at the open; a ticket filled inside a bar can be stopped in it
   but not reach its target.
@@ -14,11 +16,13 @@ import math
 from typing import Any
 
 from hydra.jit import boolean, float64, int64, kernel, record
+from hydra.market.bars import DEPTH_LEVELS
 from hydra.portfolio.columns import BAR, LIMIT, MARKET, TERMS, TICKET
 
 Record = Any  # one element of a structured array: its fields are attributes in compiled code
 
 MILLION = 1_000_000
+LARGEST_SUM = 2.0**61  # ticks times steps; what the known levels cost together is below it
 
 _ticket, _terms, _bar = map(record, (TICKET, TERMS, BAR))
 
@@ -45,6 +49,50 @@ def slippage(base: float, impact: float, steps: int) -> int:
     (`hydra.portfolio.costs`).
     """
     return math.ceil(base + impact * math.sqrt(steps) - 1e-9)
+
+
+@kernel(int64(_terms, int64, int64, float64, int64))
+def walked(terms: Record, side: int, steps: int, impact: float, unknown: int) -> int:
+    """Whole ticks from the best price to what an order of direction `side` pays on average,
+    rounded up, when it takes level after level of the book.
+
+    `terms.levels[s]` are the bids (s = 0) or the asks (s = 1), best first: ticks from the best,
+    steps; no steps: no more levels. What is beyond the last known level pays that level and the
+    model's `impact` of the whole order. `unknown` is the answer where that side is not known.
+    """
+    levels = terms.levels
+    taken = 1 if side > 0 else 0
+    left = steps
+    offset = paid = 0
+    for level in range(DEPTH_LEVELS):
+        size = levels[taken, level, 1]
+        if size == 0:
+            break
+        offset = levels[taken, level, 0]
+        part = min(left, size)
+        paid += offset * part
+        left -= part
+        if left == 0:
+            break
+    if left == steps:
+        return unknown
+    if left > 0:
+        offset += slippage(0.0, impact, steps)
+        if float(offset) * left > LARGEST_SUM:
+            return offset  # all of it: no account has the margin for such an order
+        paid += offset * left
+    return -(-paid // steps)
+
+
+@kernel(int64(_bar, _terms, int64, int64, int64))
+def taker_slip(bar: Record, terms: Record, side: int, steps: int, whole: int) -> int:
+    """Ticks from the best price that a market or stop order of direction `side` pays: for walking
+    the bar's book where it is known, else by the model, for a ticket that had `whole` steps when
+    the bar opened."""
+    modelled = slippage(bar.slip_base, bar.slip_impact, whole)
+    if bar.is_walked == 0:
+        return modelled
+    return walked(terms, side, steps, bar.slip_impact, modelled)
 
 
 @kernel(int64(int64, int64, int64, int64))
@@ -126,7 +174,7 @@ def entry_fill(ticket: Record, bar: Record, slip: int) -> int:
     only_open = ticket.expires_ns != 0 and ticket.expires_ns < bar.close_ns
     if order == LIMIT:
         if start <= at:
-            return start * side
+            return min(start + slip * bar.is_walked, at) * side
         return -at * side if best < at and not only_open else 0
     if start >= at:
         return max(1, (start + slip) * side)

@@ -30,7 +30,7 @@ from hydra.portfolio.columns import (
     TRAIL_BALANCE,
     TRAIL_NONE,
 )
-from hydra.portfolio.fills import slippage
+from hydra.portfolio.fills import taker_slip
 from hydra.portfolio.tickets import cancel_ticket, close_ticket, report, ticket_step
 
 Records = NDArray[np.void]  # of a dtype of hydra.portfolio.columns
@@ -81,7 +81,7 @@ def flatten(
             ticket.close_reason = reason
             continue
         bar = bars[row]
-        slip = slippage(bar.slip_base, bar.slip_impact, ticket.steps)
+        slip = taker_slip(bar, terms[symbol], -ticket.side, ticket.steps, ticket.steps)
         price = max(1, bar.bid_low - slip) if ticket.side > 0 else bar.ask_high + slip
         n = close_ticket(
             account,

@@ -36,8 +36,8 @@ from hydra.portfolio.fills import (
     margin,
     market_fill,
     parts_per_million,
-    slippage,
     stop_fill,
+    taker_slip,
     target_fill,
 )
 
@@ -197,7 +197,11 @@ def open_ticket(
     ticket.state = OPEN
     ticket.entry_price = price
     ticket.entry_ns = at_ns
-    paid_x2 = spread if ticket.order == LIMIT else spread + 2 * slip
+    if ticket.order == LIMIT:
+        # At the open it has taken from the book what lay within its price.
+        start = bar.ask_open if side > 0 else bar.bid_open
+        slip = 0 if inside else side * (price - start)
+    paid_x2 = spread + 2 * slip
     return report(
         events,
         n,
@@ -261,7 +265,7 @@ def ticket_step(
 ) -> int:
     """All that a bar does to one ticket of its symbol; returns the event count."""
     open_ns, close_ns = bar.open_ns, bar.close_ns
-    slip = slippage(bar.slip_base, bar.slip_impact, ticket.steps)
+    side, whole = ticket.side, ticket.steps
     spread = bar.ask_open - bar.bid_open
     if ticket.amend_arrives_ns != 0 and ticket.amend_arrives_ns <= open_ns:
         if ticket.new_stop >= 0:
@@ -280,6 +284,7 @@ def ticket_step(
             return cancel_ticket(account, ticket, a, slot, 0, open_ns, BY_EXPIRY, events, n)
         if ticket.arrives_ns >= close_ns:
             return n
+        slip = taker_slip(bar, terms, side, whole, whole)
         price = entry_fill(ticket, bar, slip)
         if price == 0:
             return n
@@ -289,9 +294,10 @@ def ticket_step(
             return n
     elif bar.swap_count != 0 and ticket.entry_ns < bar.swap_ns:
         n = charge_swap(account, ticket, terms, bar, a, slot, events, n)
-    side = ticket.side
     closing = ticket.close_steps != 0 and ticket.close_arrives_ns < close_ns
     if closing and ticket.close_arrives_ns <= open_ns:
+        steps = min(ticket.close_steps, ticket.steps)
+        slip = taker_slip(bar, terms, -side, steps, whole)
         price = market_fill(-side, bar, ticket.close_arrives_ns, slip)
         n = close_ticket(
             account,
@@ -300,7 +306,7 @@ def ticket_step(
             a,
             slot,
             price,
-            min(ticket.close_steps, ticket.steps),
+            steps,
             spread + 2 * slip,
             open_ns,
             ticket.close_reason,
@@ -310,7 +316,9 @@ def ticket_step(
         if ticket.state == FREE:
             return n
         closing = False
-    if ticket.stop_at != 0:
+    worst = bar.bid_low if side > 0 else bar.ask_high
+    if ticket.stop_at != 0 and side * (worst - ticket.stop_at) <= 0:
+        slip = taker_slip(bar, terms, -side, ticket.steps, whole)
         price = stop_fill(side, ticket.stop_at, bar, slip, inside)
         if price != 0:
             gap = not inside and side * (ticket.stop_at - (price + side * slip)) > 0
@@ -328,10 +336,10 @@ def ticket_step(
                 events,
                 n,
             )
-    worst = bar.bid_low if side > 0 else bar.ask_high
     if closing:
-        price = market_fill(-side, bar, ticket.close_arrives_ns, slip)
         steps = min(ticket.close_steps, ticket.steps)
+        slip = taker_slip(bar, terms, -side, steps, whole)
+        price = market_fill(-side, bar, ticket.close_arrives_ns, slip)
         account.adjust += min(0, side * (worst - price)) * steps * terms.tick_value
         return close_ticket(
             account,
@@ -351,6 +359,11 @@ def ticket_step(
         price = target_fill(side, ticket.target_at, bar)
         if price != 0:
             at_open = side * (price - ticket.target_at) > 0
+            if at_open and bar.is_walked != 0:
+                slip = taker_slip(bar, terms, -side, ticket.steps, whole)
+                slip = min(slip, side * (price - ticket.target_at))
+                price -= side * slip
+                spread += 2 * slip
             if not at_open:
                 # It may have been at its worst before it came to the target.
                 account.adjust += side * (worst - price) * ticket.steps * terms.tick_value

@@ -14,12 +14,14 @@ import numpy as np
 from sqlalchemy import Row, insert, select
 
 from hydra.errors import StorageError
-from hydra.market.bars import BarTable
+from hydra.market.bars import BarTable, Int64, no_depth
 from hydra.market.instruments import Instrument
 from hydra.storage import tables
 from hydra.storage.database import reading, writing
 
 SIDES = ("bid", "ask")
+_Levels = list[tuple[int, int]]
+_decode_depth = msgspec.json.Decoder(tuple[_Levels, _Levels]).decode
 
 
 class KeptBar(msgspec.Struct, frozen=True):
@@ -67,13 +69,15 @@ class SeasonBars:
             **prices,
             **{part: float(getattr(table, part)[0]) for part in tables.OHLC},
             "volume": None if math.isnan(volume) else volume,
+            "depth": None if table.depth is None else _depth_text(table.depth[0]),
             "unfit": bar.unfit,
         }
 
     def load(self, instruments: Mapping[str, Instrument]) -> list[KeptBar]:
         """All kept bars, by the instant at which they close, then by symbol and length.
 
-        Raises StorageError where one is of a symbol that is not among `instruments`.
+        Raises StorageError where one is of a symbol that is not among `instruments`, or its depth
+        is none.
         """
         columns = tables.season_bars.c
         statement = (
@@ -85,6 +89,25 @@ class SeasonBars:
         )
         with reading(self._url) as connection:
             return [_bar(row, instruments) for row in connection.execute(statement)]
+
+
+def _depth_text(depth: Int64) -> str | None:
+    """The levels there are, best first; None where there is none."""
+    sides = [[level for level in side if level[1]] for side in depth.tolist()]
+    return msgspec.json.encode(sides).decode() if any(sides) else None
+
+
+def _depth(text: str, symbol: str) -> Int64:
+    out = no_depth(1)
+    try:
+        for side, levels in enumerate(_decode_depth(text)):
+            out[0, side, : len(levels)] = np.array(levels, np.int64).reshape(-1, 2)
+    except (msgspec.MsgspecError, ValueError, OverflowError) as error:
+        raise StorageError(
+            f"season_bars: the depth of a bar of {symbol} cannot be read ({error}):"
+            f" {text[:60]!r}; take the database back from a backup"
+        ) from error
+    return out
 
 
 def _bar(row: Row[*tuple[Any, ...]], instruments: Mapping[str, Instrument]) -> KeptBar:
@@ -105,6 +128,7 @@ def _bar(row: Row[*tuple[Any, ...]], instruments: Mapping[str, Instrument]) -> K
             real_spread=bool(row.real_spread),
             open_ns=np.array([row.open_ns], np.int64),
             volume=np.array([math.nan if row.volume is None else row.volume]),
+            depth=None if row.depth is None else _depth(row.depth, row.symbol),
             **prices,
             **floats,
         ),

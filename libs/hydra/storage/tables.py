@@ -259,6 +259,7 @@ season_bars = Table(
     *(_need(f"{side}_{part}", BigInteger) for side in ("bid", "ask") for part in OHLC),  # ticks
     *(_need(part, Double) for part in OHLC),
     Column("volume", Double),  # NULL: unknown
+    Column("depth", Text),  # JSON: [bids, asks], each [[ticks from the best, lot steps], ...]
     _need("unfit", Text),  # why no new risk was to be taken on it; "" where it was
     sqlite_with_rowid=False,
 )

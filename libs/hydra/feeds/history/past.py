@@ -18,6 +18,7 @@ from hydra.feeds.listings import lists
 from hydra.feeds.tables import rows_between, table_of_quotes, table_of_trades
 from hydra.market.bars import BarTable, Float64
 from hydra.market.instruments import Instrument
+from hydra.market.resample import resampled
 from hydra.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -46,8 +47,9 @@ class VenuePast:
         """By symbol, the bars that open from `start_ns` on and close by `end_ns`, faulty ones
         left out.
 
-        Instruments that the same venues list are of one of them. Raises VenueDown where none of
-        the instruments has candles.
+        Instruments that the same venues list are of one of them, gathered from the longest of its
+        candles that fit where it has none of that length. Raises VenueDown where none of the
+        instruments has candles.
         """
         groups: dict[tuple[str, ...], list[Instrument]] = {}
         for one in self._instruments:
@@ -78,19 +80,27 @@ class VenuePast:
         for venue in self._venues:
             if venue.name not in names:
                 continue
-            if resolution_ns not in venue.bars:
-                failed.append(f"{venue.name} has no such bars")
+            candle_ns = max((one for one in venue.bars if resolution_ns % one == 0), default=0)
+            if not candle_ns:
+                failed.append(f"{venue.name} has none so short")
                 continue
             address = address_of(venue, self._settings)
             try:
                 async with Rest(venue, address, clock=self._clock, token=token_of(venue)) as rest:
-                    return {
-                        one.symbol: await _walk(rest, venue, one, resolution_ns, start_ns, end_ns)
+                    tables = {
+                        one.symbol: await _walk(rest, venue, one, candle_ns, start_ns, end_ns)
                         for one in instruments
                     }
             except (VenueDown, VenueFault, ConfigError) as error:
                 _log.warning("candles of %s: %s", venue.name, error)
                 failed.append(str(error))
+                continue
+            if candle_ns == resolution_ns:
+                return tables
+            return {
+                symbol: resampled(table, resolution_ns, is_covered=True)
+                for symbol, table in tables.items()
+            }
         symbols = ", ".join(one.symbol for one in instruments)
         raise VenueDown(f"no candles of {symbols}: {'; '.join(failed)}")
 
