@@ -20,6 +20,7 @@ class Kind(StrEnum):
     URL = "url"  # http:// or https://
     SOCKET = "socket"  # ws:// or wss://
     PORT = "port"  # 1 to 65535
+    DAYS = "days"  # a whole number, 0 for ever
     SECRET = "secret"  # noqa: S105  # the name of the kind; its values are never shown
 
 
@@ -36,7 +37,7 @@ class Setting:
     is_field: bool = False  # of `hydra.settings.Settings`; else read by name when it is needed
 
 
-BASICS, LOGS, MARKETS = "Basics", "Logs", "Markets"
+BASICS, LOGS, KEPT, MARKETS = "Basics", "Logs", "What is kept", "Markets"
 MODELS, VAULT, COMPOSE = "Language models", "Vault", "docker compose"
 LOG_LEVELS = ("debug", "info", "warning", "error")
 LOG_FORMATS = ("json", "console")
@@ -103,6 +104,15 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         name="LOG_FILE", group=LOGS, kind=Kind.PATH, is_field=True,
         about="Where seasons log to; hydra replay --log FILE goes before it.",
+    ),
+    Setting(
+        name="HYDRA_KEEP_LOGS_DAYS", group=KEPT, kind=Kind.DAYS, is_field=True, default="30",
+        about="How long rotated logs, logs of faults and states of finished seasons are kept;"
+        " 0: for ever.",
+    ),
+    Setting(
+        name="HYDRA_KEEP_RECORDINGS_DAYS", group=KEPT, kind=Kind.DAYS, is_field=True, default="0",
+        about="How long recorded days of the feeds are kept; 0: for ever.",
     ),
     _venue(
         "COINBASE_REST_URL", Kind.URL, "Where Coinbase is asked for candles.",
