@@ -22,6 +22,7 @@ import msgspec
 
 from apps.cli.models import Models
 from apps.runtime import status
+from apps.runtime.jobs import Jobs
 from apps.runtime.live_season import LiveSeason
 from hydra.clock import Clock
 from hydra.errors import VenueDown
@@ -62,6 +63,7 @@ class Daemon:
     db: str  # its place, for the status
     say: Callable[[str], None]
     followed: Callable[[], object] = lambda: None  # told of every commit
+    jobs: Jobs | None = None
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
     _status: status.Status = field(init=False)
 
@@ -90,6 +92,8 @@ class Daemon:
             on_commit=self._committed,
         )
         self._tell("recovering" if self.store.stored_cycle else "starting")
+        if self.jobs is not None:
+            self.jobs.start(lambda: self._tell(self._status.state, text=self._status.text))
         try:
             await self.models.open()
             digest = await mother.run(self._chunks(mother))
@@ -102,6 +106,8 @@ class Daemon:
         finally:
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.remove_signal_handler(number)
+            if self.jobs is not None:
+                await self.jobs.aclose()
             await self.source.aclose()
             await self.models.aclose()
         self._tell("finished")
@@ -232,8 +238,14 @@ class Daemon:
         if cycle >= self.store.stored_cycle:
             self._tell(self._status.state)
             self.followed()
+            if self.jobs is not None:
+                self.jobs.committed(now_ns)
 
     def _tell(self, state: str, *, text: str = "") -> None:
+        if self.jobs is not None:
+            self._status = msgspec.structs.replace(
+                self._status, jobs=self.jobs.shown(), feed=self.jobs.feed()
+            )
         self._status = msgspec.structs.replace(
             self._status, state=state, updated_ns=self.clock.now_ns(), text=text
         )

@@ -19,6 +19,7 @@ from apps.cli.models import Models
 from apps.cli.options import database_url, season_name
 from apps.cli.season import Request
 from apps.runtime import status
+from apps.runtime.chores import season_jobs
 from apps.runtime.daemon import Daemon, Past
 from apps.runtime.live_season import LiveSeason, asked_for, build_live, instruments_of, is_live
 from hydra.clock import SystemClock, SystemTimer
@@ -211,6 +212,17 @@ def _play(
             db=place(url),
             say=say,
             followed=followers.update,
+            jobs=season_jobs(
+                season.row,
+                store.season_id,
+                url,
+                settings=settings,
+                source=market.source,
+                clock=SystemClock(),
+                timer=SystemTimer(),
+                say=say,
+                log=asked.log,
+            ),
         )
         say(f"season {season.row.name} in {place(url)}: hydra stop ends it, hydra status looks")
         digest = asyncio.run(daemon.play())

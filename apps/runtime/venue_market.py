@@ -12,7 +12,7 @@ from hydra.feeds.asset import Switch
 from hydra.feeds.history.past import VenuePast
 from hydra.feeds.history.venues import venue_named
 from hydra.feeds.minutes import Minute
-from hydra.feeds.venue_minutes import Addresses, VenueMinutes, live_minutes
+from hydra.feeds.venue_minutes import Addresses, Stats, VenueMinutes, live_minutes
 from hydra.market.instruments import Instrument
 from hydra.settings import Settings
 
@@ -61,6 +61,10 @@ class VenueMarket:
         )
         async for minute in self.live.minutes():
             yield minute
+
+    def stats(self) -> Stats | None:
+        """What the venues told since the start; None: nobody listens yet."""
+        return None if self.live is None else self.live.stats()
 
     def _tell(self, switch: Switch) -> None:
         self._say(str(switch))

@@ -55,6 +55,7 @@ class VenueFeed(NamedTuple):
 class VenueStats:
     """Of one venue, since the start."""
 
+    connected: bool  # it has told something since its latest connection ended
     bad: int  # messages not understood
     resyncs: int  # books declared void
     reconnects: int
@@ -78,9 +79,10 @@ class Stats:
 
 
 class _Count:
-    __slots__ = ("bad", "down", "resyncs")
+    __slots__ = ("bad", "connected", "down", "resyncs")
 
     def __init__(self) -> None:
+        self.connected = False
         self.bad = self.resyncs = 0
         self.down = ""
 
@@ -177,6 +179,7 @@ class VenueMinutes:
         return Stats(
             venues={
                 venue.source: VenueStats(
+                    connected=count.connected,
                     bad=count.bad,
                     resyncs=count.resyncs,
                     reconnects=max(0, venue.feed.connects - 1),
@@ -217,7 +220,8 @@ class VenueMinutes:
                     self._counts[event.source].bad += 1
                     continue
                 case Down():
-                    self._counts[event.source].down = event.reason
+                    count = self._counts[event.source]
+                    count.connected, count.down = False, event.reason
                     continue
                 case Resync(listing=listing):
                     self._counts[listing.source].resyncs += 1
@@ -225,6 +229,7 @@ class VenueMinutes:
                     Quote(listing=listing, venue_ns=venue_ns)
                     | Trade(listing=listing, venue_ns=venue_ns)
                 ):
+                    self._counts[listing.source].connected = True
                     if venue_ns > self._told_ns[listing.source]:
                         self._told_ns[listing.source] = venue_ns
             asset = self._assets.get(event.listing.symbol)
