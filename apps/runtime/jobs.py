@@ -154,14 +154,19 @@ class Jobs:
         scheduler.pause()
         if self._watching is not None:
             self._watching.cancel()
-        await asyncio.sleep(0)  # what was just begun takes its first step
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        await self.idle()
         for job in self.jobs:
             if job.by_market:
                 await self._run(job)
         scheduler.shutdown(wait=False)
         await asyncio.sleep(0)  # it stops in the loop's next turn
+
+    async def idle(self) -> None:
+        """Until nothing runs."""
+        await asyncio.sleep(0)  # what was just begun takes its first step
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+            await asyncio.sleep(0)
 
     def _next_ns(self, job: Job) -> int | None:
         if self._scheduler is None or self._is_closing:
