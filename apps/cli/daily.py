@@ -34,6 +34,8 @@ TROUBLES = (
     "external.kill", "external.release", "external.timeout",
 )  # fmt: skip
 """Records that a reader wants to know the number of."""
+_FIGURES = ("net_pnl_usd", "points", "weight_frac", "trades", "wins")
+_OF_METRICS = {"weight_frac": "weight"}  # where the final standings call it otherwise
 _NUMBER = re.compile(r"[0-9][0-9.,:TZ-]*")
 
 Row = Mapping[str, object]
@@ -61,6 +63,7 @@ class DailyReports:
         self._clock = day_clock(self._summary.season)
         self._cuts = days.cuts(connection, self.season)
         self._rows = queries.guardian_days(connection, self.season)
+        self._final = queries.standings(connection, self.season)
         self._scores: dict[int, list[ScoreRow]] = {}
         for row in queries.score_history(connection, self.season):
             self._scores.setdefault(row.at_ns, []).append(row)
@@ -85,7 +88,7 @@ class DailyReports:
             "from": iso(start_ns),
             "to": iso(end_ns),
             "profile": self._summary.season.profile,
-            "standings": self._standings(end_ns),
+            "standings": self._standings(day, end_ns),
             "accounts": [self._account(row) for row in self._rows if row.day == day],
             "trades": [
                 _trade(
@@ -139,15 +142,15 @@ class DailyReports:
             f"season {self.season} has no day {day} that is over; its days are {first} to {last}"
         )
 
-    def _standings(self, end_ns: int) -> list[dict[str, object]]:
-        """As they were scored when the day was over; of a last day that was cut short, at the end
-        of the season."""
-        after = [at_ns for at_ns in self._scores if at_ns >= end_ns]
-        at_ns = min(after) if after else max(self._scores, default=0)
-        rows = sorted(
-            self._scores.get(at_ns, ()),
-            key=lambda row: (row.rank is None, row.rank or 0, row.engine),
-        )
+    def _standings(self, day: str, end_ns: int) -> list[dict[str, object]]:
+        """As they were scored when the day was over; of a season's last day its final ones."""
+        if day == self.days[-1] and self._final:
+            return [
+                {"rank": row.rank, "engine": row.engine}
+                | {name: row.metrics.get(_OF_METRICS.get(name, name)) for name in _FIGURES}
+                for row in self._final
+            ]
+        rows = self._scores.get(min((at for at in self._scores if at >= end_ns), default=0), [])
         return [
             {
                 "rank": row.rank,
@@ -158,7 +161,7 @@ class DailyReports:
                 "trades": row.trades,
                 "wins": row.wins,
             }
-            for row in rows
+            for row in sorted(rows, key=lambda row: (row.rank is None, row.rank or 0, row.engine))
         ]
 
     @staticmethod
