@@ -13,9 +13,11 @@ import pytest
 from apps.cli.daily import DailyReports, encoded, markdown, write_days
 from apps.cli.main import run
 from hydra.errors import ConfigError
+from hydra.storage.copying import copy_season
 from hydra.storage.database import reading
 from tests.support.shared_data import ROOT
 
+pytest_plugins = ["tests.support.postgres"]
 pytestmark = pytest.mark.slow
 CRYPTO = str(ROOT / "data" / "sample" / "crypto_4h.csv")
 
@@ -116,6 +118,15 @@ def test_standings_are_those_of_the_days_end(home: Path) -> None:
 
     trades = [max(row["trades"] for row in report["standings"]) for report in reports(home)]
     assert trades[:-1] == [most for _, most in ends]  # the last is the season's own
+
+
+def test_a_copy_on_postgres_tells_the_same(home: Path, postgres_url: str) -> None:
+    copy_season(url(home), postgres_url)
+
+    with reading(postgres_url) as connection:
+        found = DailyReports(connection)
+        told = [json.loads(encoded(found.of(day))) for day in found.days]
+    assert told == reports(home)
 
 
 def test_days_that_were_missed_are_written_and_no_other(home: Path, tmp_path: Path) -> None:
