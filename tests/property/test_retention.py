@@ -151,6 +151,7 @@ def test_links_are_not_followed(tmp_path: Path) -> None:
     done = clean(expired(folder, NOW_NS, keep_logs_days=1, keep_recordings_days=1))
 
     assert [one.path.name for one in done.deleted] == ["2020-01-02"]
+    assert done.faults == ()
     assert treasure.exists()
     assert log.exists()
     assert (folder / "recordings" / "2020-01-03").is_symlink()
