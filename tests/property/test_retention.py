@@ -157,6 +157,29 @@ def test_links_are_not_followed(tmp_path: Path) -> None:
     assert (folder / "recordings" / "2020-01-03").is_symlink()
 
 
+def test_a_day_of_long_ago_that_was_recorded_just_now_stays(tmp_path: Path) -> None:
+    """A replay records the days of its market."""
+    days = tmp_path / "recordings" / "practice"
+    put(days / "2024-01-01" / "bars" / "BTC-USD.parquet", 20)
+    put(days / "2024-01-02" / "bars" / "BTC-USD.parquet", 2)
+    put(days / "2024-01-02" / "bars" / "ETH-USD.parquet", 20)
+
+    found = expired(tmp_path, NOW_NS, keep_logs_days=0, keep_recordings_days=10)
+
+    assert [one.path for one in found] == [days / "2024-01-01"]
+
+
+def test_recordings_may_lie_elsewhere(tmp_path: Path) -> None:
+    put(tmp_path / "disk" / "live-1" / "2024-01-01" / "x.parquet", 20)
+
+    found = expired(
+        tmp_path / "data" / "hydra", NOW_NS, keep_logs_days=0, keep_recordings_days=10,
+        recordings=tmp_path / "disk",
+    )  # fmt: skip
+
+    assert [one.path.name for one in found] == ["2024-01-01"]
+
+
 @pytest.mark.parametrize("name", ["logs", "recordings"])
 def test_a_folder_that_is_a_link_is_left_alone(tmp_path: Path, name: str) -> None:
     folder = tmp_path / "data" / "hydra"
@@ -192,7 +215,7 @@ def test_one_that_cannot_be_deleted_is_named_and_does_not_keep_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "data" / "hydra"
-    put(folder / "recordings" / "2020-01-01" / "f")
+    put(folder / "recordings" / "2020-01-01" / "f", 99)
     put(folder / "logs" / "x.log.1", 99)
 
     def refused(path: Path) -> None:
@@ -210,7 +233,7 @@ def test_one_that_cannot_be_deleted_is_named_and_does_not_keep_the_others(
 
 def test_it_says_what_it_deleted_and_how_much(tmp_path: Path) -> None:
     folder = tmp_path / "data" / "hydra"
-    put(folder / "recordings" / "2020-01-01" / "f", text="x" * 2_500_000)
+    put(folder / "recordings" / "2020-01-01" / "f", 99, text="x" * 2_500_000)
     put(folder / "logs" / "x.log.1", 99)
 
     done = clean(expired(folder, NOW_NS, keep_logs_days=1, keep_recordings_days=1))

@@ -88,12 +88,14 @@ def expired(
     *,
     keep_logs_days: int,
     keep_recordings_days: int,
+    recordings: Path | None = None,
     logs: Sequence[Path] = (),
     never: Sequence[Path] = (),
 ) -> list[Expired]:
     """What may go from `folder`, which is data/hydra. 0 days keep for ever.
 
-    Logs lie in its folder `logs`; `logs` names more of them, of which those inside `folder` count.
+    `recordings` is where days are recorded; None: the folder's own `recordings`. Logs lie in its
+    folder `logs`; `logs` names more of them, of which those inside `folder` count.
     `never` are paths that stay whatever they are called. Days are those of UTC.
     """
     folder = folder.resolve()
@@ -104,8 +106,7 @@ def expired(
         found += _logs(folder, oldest_ns, logs)
         found += _states(folder / STATUS, oldest_ns)
     if keep_recordings_days:
-        today = to_datetime(now_ns).date()
-        found += _recordings(folder / RECORDINGS, today, keep_recordings_days, depth=0)
+        found += _recordings(recordings or folder / RECORDINGS, now_ns, keep_recordings_days)
     return [one for one in found if not any(_holds(one.path, path) for path in kept)]
 
 
@@ -202,23 +203,30 @@ def _states(folder: Path, oldest_ns: int) -> Iterator[Expired]:
             yield found
 
 
-def _recordings(folder: Path, today: date, keep_days: int, *, depth: int) -> Iterator[Expired]:
+def _recordings(folder: Path, now_ns: int, keep_days: int, *, depth: int = 0) -> Iterator[Expired]:
     inside = [e for e in _entries(folder) if e.is_dir(follow_symlinks=False)]
+    today = to_datetime(now_ns).date()
     over = set(days_over([entry.name for entry in inside], today, keep_days))
     for entry in inside:
         path = folder / entry.name
         if entry.name in over:
-            yield Expired(kind="recording", path=path, size_bytes=_size_bytes(path))
+            size_bytes, written_ns = _contents(path)
+            # What was recorded of a replay has days of long ago, and is young all the same.
+            if written_ns < now_ns - keep_days * NS_PER_DAY:
+                yield Expired(kind="recording", path=path, size_bytes=size_bytes)
         elif depth < _DEEPEST and not _DAY.fullmatch(entry.name):
-            yield from _recordings(path, today, keep_days, depth=depth + 1)
+            yield from _recordings(path, now_ns, keep_days, depth=depth + 1)
 
 
-def _size_bytes(folder: Path) -> int:
-    total = 0
+def _contents(folder: Path) -> tuple[int, int]:
+    """Size of a folder's files in all, and when one was last written; 0: there is none."""
+    size_bytes = written_ns = 0
     for where, _, names in os.walk(folder):
         for name in names:
             try:
-                total += (Path(where) / name).lstat().st_size
+                found = (Path(where) / name).lstat()
             except OSError:  # it went meanwhile
                 continue
-    return total
+            size_bytes += found.st_size
+            written_ns = max(written_ns, found.st_mtime_ns)
+    return size_bytes, written_ns
