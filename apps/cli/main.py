@@ -20,6 +20,7 @@ from apps.cli import (
     vault_commands,
 )
 from apps.cli.config_command import config
+from apps.cli.daily_command import clean, daily
 from apps.cli.failures import INTERRUPTED, PIPE_CLOSED, USAGE, code_of, complain, keep_traceback
 from apps.cli.replay_command import replay
 from apps.cli.report_command import report
@@ -39,9 +40,11 @@ for command in run_commands.COMMANDS:
     app.command(rich_help_panel="Live")(command)
 for command in read_commands.COMMANDS:
     app.command(rich_help_panel="Look")(command)
+app.command(rich_help_panel="Look")(daily)
 app.add_typer(gladiator_commands.app, name="gladiators", rich_help_panel="Look")
 app.add_typer(guardian_commands.app, name="guardian", rich_help_panel="Guard")
 app.command(rich_help_panel="Care")(config)
+app.command(rich_help_panel="Care")(clean)
 app.add_typer(database_commands.app, name="db", rich_help_panel="Care")
 app.add_typer(data_commands.app, name="data", rich_help_panel="Care")
 app.add_typer(audit_commands.app, name="audit", rich_help_panel="Care")

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from apps.cli.options import Audit, Db, EliminateEvery, Json, Log
-from apps.cli.tables import Column, minute, prose, show_rows, text, whole
+from apps.cli.tables import Column, minute, prose, second, show_parts, show_rows, text, whole
+
+if TYPE_CHECKING:
+    from apps.runtime.status import Status
 
 STOP_S = 60  # that `hydra stop` waits
 
@@ -25,6 +28,25 @@ STATUS = (
     Column("text", prose, 2),
     Column("db", text, 0),
     Column("feed", part=0),
+    Column("jobs", part=0),
+)
+JOBS = (
+    Column("season", is_key=True),
+    Column("job", is_key=True),
+    Column("last_run", second),
+    Column("next_run", second),
+    Column("failed_at", second, 2),
+    Column("error", prose, 2),
+)
+VENUES = (
+    Column("season", is_key=True),
+    Column("venue", is_key=True),
+    Column("connected"),
+    Column("reconnects", whole),
+    Column("bad_messages", whole),
+    Column("void_books", whole),
+    Column("prices_of"),
+    Column("down", prose, 2),
 )
 
 
@@ -159,35 +181,75 @@ def status(as_json: Json = False) -> None:
       hydra status
       hydra status --json
     """
+    import msgspec
+
     from apps.runtime import status as said
     from hydra.clock import iso
     from hydra.settings import load_settings
 
+    def time(at_ns: int | None) -> str | None:
+        return iso(at_ns) if at_ns else None
+
     found = said.all_of(load_settings().home)
+    rows: list[dict[str, Any]] = [
+        {
+            "season": one.season,
+            "state": one.state if one.runs or one.state in ("stopped", "finished") else "died",
+            "pid": one.pid if one.runs else None,
+            "cycle": one.cycle,
+            "market_time": time(one.at_ns),
+            "updated": iso(one.updated_ns),
+            "unfit": ", ".join(f"{symbol}: {why}" for symbol, why in one.unfit.items()),
+            "alarms": "; ".join(one.alarms),
+            "text": one.text,
+            "db": one.db,
+            "feed": None if one.feed is None else msgspec.to_builtins(one.feed),
+            "jobs": [
+                {
+                    "job": name,
+                    "last_run": time(job.ran_ns),
+                    "next_run": time(job.next_ns) if one.runs else None,
+                    "failed_at": time(job.failed_ns),
+                    "error": job.error,
+                }
+                for name, job in one.jobs.items()
+            ],
+        }
+        for one in found
+    ]
     show_rows(
-        [
-            {
-                "season": one.season,
-                "state": one.state if one.runs or one.state in ("stopped", "finished") else "died",
-                "pid": one.pid if one.runs else None,
-                "cycle": one.cycle,
-                "market_time": iso(one.at_ns) if one.at_ns else None,
-                "updated": iso(one.updated_ns),
-                "unfit": ", ".join(f"{symbol}: {why}" for symbol, why in one.unfit.items()),
-                "alarms": "; ".join(one.alarms),
-                "text": one.text,
-                "db": one.db,
-                "feed": one.feed,
-            }
-            for one in found
-        ],
+        rows,
         STATUS,
         as_json=as_json,
         title="live seasons",
         empty="no season has been run live yet: hydra run",
     )
+    playing = [(one, row) for one, row in zip(found, rows, strict=True) if one.runs]
+    if not as_json and playing:
+        jobs = [{"season": one.season} | job for one, row in playing for job in row["jobs"]]
+        show_parts(jobs, JOBS, "jobs")
+        show_parts([line for one, _ in playing for line in _venues(one)], VENUES, "venues")
     if not any(one.runs for one in found):
         raise typer.Exit(1)
+
+
+def _venues(one: Status) -> list[dict[str, object]]:
+    """What each venue of a season told, and whose prices are taken of it."""
+    if one.feed is None:
+        return []
+    return [
+        {
+            "season": one.season,
+            "venue": name,
+            "connected": venue.connected,
+            "reconnects": venue.reconnects,
+            "bad_messages": venue.bad,
+            "void_books": venue.resyncs,
+            "prices_of": ", ".join(s for s, a in one.feed.assets.items() if a.source == name),
+            "down": venue.down,
+        }
+        for name, venue in one.feed.venues.items()
+    ]
 
 
 def stop(

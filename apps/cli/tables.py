@@ -75,6 +75,11 @@ def minute(value: object) -> str:
     return str(value)[:16].replace("T", " ")
 
 
+def second(value: object) -> str:
+    """2024-01-31T08:00:00.5Z as 2024-01-31 08:00:00"""
+    return str(value)[:19].replace("T", " ")
+
+
 def _number(value: object) -> float:
     return float(value) if isinstance(value, int | float | Decimal) else float("nan")
 
@@ -105,7 +110,7 @@ class Column:
 
     @property
     def is_text(self) -> bool:
-        return self.show in (text, minute, prose)
+        return self.show in (text, minute, second, prose)
 
     def cell(self, row: Row) -> str:
         value = row.get(self.name)
@@ -122,6 +127,14 @@ def show_rows(
         print(empty, file=sys.stderr)
     else:
         console = make_console()
+        print_tables(console, rows, columns, title)
+
+
+def show_parts(rows: Sequence[Row], columns: Sequence[Column], title: str) -> None:
+    """Print a further table, a line below what came before; nothing where it has no rows."""
+    if rows:
+        console = make_console()
+        console.print()
         print_tables(console, rows, columns, title)
 
 

@@ -18,6 +18,7 @@ from typing import Protocol
 
 from apps.cli.models import Models
 from apps.runtime.backlog import Backlog
+from apps.runtime.jobs import Jobs
 from apps.runtime.live_season import LiveSeason
 from apps.runtime.sentinel import Pulse
 from apps.runtime.status import Board
@@ -64,6 +65,7 @@ class Daemon:
     board: Board
     say: Callable[[str], None]
     followed: Callable[[], object] = lambda: None  # told of every commit
+    jobs: Jobs | None = None
     has_played: bool = field(default=False, init=False)  # a minute that was not stored before
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
     _unfit: dict[str, str] = field(default_factory=dict)  # by symbol, of the newest minute
@@ -84,6 +86,8 @@ class Daemon:
             on_commit=self._committed,
         )
         self._tell("recovering" if self.store.stored_cycle else "starting")
+        if self.jobs is not None:
+            self.jobs.start(lambda: self._tell(self.board.status.state))
         try:
             self.backlog.oldest()  # the venues are heard while the past is made up for
             await self.models.open()
@@ -93,6 +97,8 @@ class Daemon:
             return None
         finally:
             self.pulse.is_playing = False
+            if self.jobs is not None:
+                await self.jobs.aclose()
             await self.models.aclose()
         self._tell("finished")
         return digest
@@ -265,8 +271,12 @@ class Daemon:
         )
         self._tell(self.board.status.state, cycle=cycle, at_ns=now_ns)
         self.followed()
+        if self.jobs is not None:
+            self.jobs.committed(now_ns)
 
     def _tell(self, state: str, **changes: object) -> None:
+        if self.jobs is not None:
+            changes |= {"jobs": self.jobs.shown(), "feed": self.jobs.feed()}
         self.board.tell(state=state, updated_ns=self.clock.now_ns(), unfit=self._unfit, **changes)
 
 

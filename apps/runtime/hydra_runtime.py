@@ -24,6 +24,7 @@ from apps.cli.options import database_url, season_name
 from apps.cli.season import Request
 from apps.runtime import status
 from apps.runtime.backlog import Backlog
+from apps.runtime.chores import season_jobs
 from apps.runtime.daemon import Daemon, Past
 from apps.runtime.live_season import LiveSeason, asked_for, build_live, instruments_of, is_live
 from apps.runtime.sentinel import Pulse, Sentinel
@@ -290,6 +291,17 @@ class Attempts:
                 board=self.board,
                 say=self.say,
                 followed=followers.update,
+                jobs=season_jobs(
+                    season.row,
+                    store.season_id,
+                    self.url,
+                    settings=self.settings,
+                    source=self.market.source,
+                    clock=SystemClock(),
+                    timer=SystemTimer(),
+                    say=self.say,
+                    log=self.asked.log,
+                ),
             )
 
 

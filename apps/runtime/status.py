@@ -15,6 +15,41 @@ RUNNING = ("starting", "recovering", "playing", "waiting")
 STATES = (*RUNNING, "stopped", "finished", "failed")
 
 
+class VenueFeed(msgspec.Struct, frozen=True, kw_only=True):
+    """One venue, since the start of the program."""
+
+    connected: bool  # it has told something since its latest connection ended
+    reconnects: int
+    bad: int  # messages not understood
+    resyncs: int  # books declared void
+    down: str  # why the latest connection, or attempt at one, ended; "": none has
+
+
+class AssetFeed(msgspec.Struct, frozen=True, kw_only=True):
+    """One symbol, since the start of the program."""
+
+    source: str  # the venue of its bars
+    late: int  # trades and quotes that came after their bar was closed
+    switches: int  # changes of venue
+
+
+class Feed(msgspec.Struct, frozen=True, kw_only=True):
+    """What the venues told."""
+
+    venues: dict[str, VenueFeed]
+    assets: dict[str, AssetFeed]
+    restarts: int  # how often nobody listened for the length of a bar or more
+
+
+class JobStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """How one of the daemon's jobs stands."""
+
+    ran_ns: int | None  # when it last ended well
+    next_ns: int | None  # of a job by the market in the market's time; None: the daemon ends
+    error: str = ""  # of its last failure since the start of the program
+    failed_ns: int | None = None
+
+
 class Status(msgspec.Struct, frozen=True, kw_only=True):
     """How a season stands. Instants are ns, UTC."""
 
@@ -27,7 +62,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     cycle: int = 0
     at_ns: int = 0  # the market's time
     unfit: dict[str, str] = msgspec.field(default_factory=dict)  # by symbol, why
-    feed: dict[str, int | float | str] = msgspec.field(default_factory=dict)
+    feed: Feed | None = None  # None: recorded prices, or nothing is heard yet
+    jobs: dict[str, JobStatus] = msgspec.field(default_factory=dict)
     alarms: list[str] = []
     text: str = ""  # why it failed, or what it waits for
 

@@ -87,6 +87,10 @@ class VenueMarket:
                 self._told.add((source, venue.down))
                 self._say(f"{source}: {venue.down}")
 
+    def stats(self) -> Stats | None:
+        """What the venues told since the start; None: nobody listens yet."""
+        return None if self.live is None else self.live.stats()
+
     def _tell(self, switch: Switch) -> None:
         self._say(str(switch))
 

@@ -83,6 +83,8 @@ class Settings(BaseModel):
     log_file: Path | None = _setting("LOG_FILE", default=None)
     alarm_after_s: float = _setting("HYDRA_ALARM_AFTER_S", gt=0, allow_inf_nan=False)
     alarm_command: str = _setting("HYDRA_ALARM_COMMAND")
+    keep_logs_days: int = _setting("HYDRA_KEEP_LOGS_DAYS", ge=0, le=36_500)
+    keep_recordings_days: int = _setting("HYDRA_KEEP_RECORDINGS_DAYS", ge=0, le=36_500)
     coinbase_rest_url: str = _setting("COINBASE_REST_URL")
     binance_rest_url: str = _setting("BINANCE_REST_URL")
     bybit_rest_url: str = _setting("BYBIT_REST_URL")
@@ -109,21 +111,22 @@ class Settings(BaseModel):
     @model_validator(mode="after")
     def _default_database(self) -> Self:
         if not self.db_url:
-            object.__setattr__(self, "db_url", f"sqlite:///{self._data_folder / 'hydra.db'}")
+            object.__setattr__(self, "db_url", f"sqlite:///{self.data_folder / 'hydra.db'}")
         return self
 
     @property
     def audit_file(self) -> Path:
         """Where the audit trail is: HYDRA_AUDIT, else `<home>/data/hydra/trade_audit_log.jsonl`."""
-        return (self.audit or self._data_folder / "trade_audit_log.jsonl").absolute()
+        return (self.audit or self.data_folder / "trade_audit_log.jsonl").absolute()
 
     @property
     def vault_file(self) -> Path:
         """Where the vault is. Links on the way to its folder are followed, the file's never."""
-        return (self.vault or self._data_folder / "vault.json").absolute()
+        return (self.vault or self.data_folder / "vault.json").absolute()
 
     @property
-    def _data_folder(self) -> Path:
+    def data_folder(self) -> Path:
+        """Where all that Hydra keeps lies, unless a setting moves it: `<home>/data/hydra`."""
         return self.home.expanduser().resolve() / "data" / "hydra"
 
 

@@ -39,7 +39,7 @@ class Setting:
     is_field: bool = False  # of `hydra.settings.Settings`; else read by name when it is needed
 
 
-BASICS, LOGS, MARKETS = "Basics", "Logs", "Markets"
+BASICS, LOGS, KEPT, MARKETS = "Basics", "Logs", "What is kept", "Markets"
 MODELS, VAULT, COMPOSE = "Language models", "Vault", "docker compose"
 LOG_LEVELS = ("debug", "info", "warning", "error")
 LOG_FORMATS = ("json", "console")
@@ -120,6 +120,15 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         name="HYDRA_ALARM_COMMAND", group=LOGS, kind=Kind.COMMAND, is_field=True,
         about="A program that gets every alarm of hydra run, one line on its standard input.",
+    ),
+    Setting(
+        name="HYDRA_KEEP_LOGS_DAYS", group=KEPT, kind=Kind.NUMBER, is_field=True, default="30",
+        about="How long rotated logs, logs of faults and states of finished seasons are kept;"
+        " 0: for ever.",
+    ),
+    Setting(
+        name="HYDRA_KEEP_RECORDINGS_DAYS", group=KEPT, kind=Kind.NUMBER, is_field=True, default="0",
+        about="How long recorded days of the feeds are kept; 0: for ever.",
     ),
     _venue(
         "COINBASE_REST_URL", Kind.URL, "Where Coinbase is asked for candles.",

@@ -68,6 +68,14 @@ def cycle_of(home: Path, season: str) -> int:
     return status.read(path).cycle if path.exists() else 0
 
 
+def reports(home: Path, season: str) -> dict[str, Any]:
+    """By day, what the report of it says of all but the season's name."""
+    folder = home / "data" / "hydra" / "reports" / season
+    found = {path.stem: json.loads(path.read_bytes()) for path in folder.glob("*.json")}
+    assert {path.stem for path in folder.glob("*.md")} == found.keys()
+    return {day: report | {"season": ""} for day, report in found.items()}
+
+
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home in which a live season has been played undisturbed."""
@@ -99,6 +107,17 @@ def test_its_rows_verify_and_its_bars_are_kept(
     assert run(["status", "--json"]) == 1  # none runs
     (told,) = json.loads(capsys.readouterr().out.split("\n[", 1)[-1].join(["[", ""]))[-1:]
     assert (told["season"], told["state"], told["cycle"]) == ("whole", "finished", 500)
+
+
+def test_each_of_its_days_has_a_report_and_its_jobs_are_told(whole: Path) -> None:
+    days = [day for (day,) in sql(whole, "SELECT DISTINCT day FROM guardian_days ORDER BY day")]
+    jobs = status.read(status.path_of(whole, "whole")).jobs
+
+    assert sorted(reports(whole, "whole")) == days
+    assert len(days) == 84
+    assert sorted(jobs) == ["checkpoint", "clean-up", "daily report"]
+    assert not any(job.error for job in jobs.values())
+    assert sql(whole, "SELECT mark FROM jobs WHERE job = 'daily report'") == [(days[-1],)]
 
 
 def test_its_log_and_its_audit_trail_have_what_happened(
@@ -134,6 +153,7 @@ def test_killed_at_any_moment_it_goes_on_and_ends_with_the_same_digest(
     assert digest(home, "torn") == digest(whole, "whole")
     rows = "SELECT count(*), count(DISTINCT ticket) FROM tickets"
     assert sql(home, rows) == sql(whole, rows)
+    assert reports(home, "torn") == reports(whole, "whole")
 
 
 def test_sigterm_ends_it_after_the_minute_and_loses_nothing(

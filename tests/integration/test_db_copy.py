@@ -22,6 +22,7 @@ from hydra.storage import copying, queries, tables
 from hydra.storage.bars import KeptBar, SeasonBars
 from hydra.storage.copying import SEASON_TABLES, copy_season
 from hydra.storage.database import reading, writing
+from hydra.storage.jobs import JobRun, SeasonJobs
 from hydra.storage.memory import MemoryDatabase
 from hydra.storage.schema import downgrade, ensure
 from hydra.storage.store import open_season
@@ -154,6 +155,7 @@ def test_all_rows_arrive_and_the_copy_can_be_resumed(
     source, target = place(kind_from, "source"), place(kind_to, "target")
     with open_season(source, a_season(), resume=False) as store:
         keep_bars(source, store.season_id)
+        SeasonJobs(source, store.season_id).keep("daily report", JobRun(7, "2024-01-31"))
         play_all(store, close=False)
     seen: list[tuple[int, int]] = []
 

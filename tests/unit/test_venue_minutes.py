@@ -410,8 +410,8 @@ async def test_what_happened_is_counted_by_venue() -> None:
         script.void(BINANCE)
 
     assert script.source.stats().venues == {
-        "coinbase": VenueStats(bad=0, resyncs=0, reconnects=0, down=""),
-        "binance": VenueStats(bad=2, resyncs=1, reconnects=2, down="hung up"),
+        "coinbase": VenueStats(connected=False, bad=0, resyncs=0, reconnects=0, down=""),
+        "binance": VenueStats(connected=False, bad=2, resyncs=1, reconnects=2, down="hung up"),
     }
 
 
@@ -542,6 +542,17 @@ def test_what_no_chosen_venue_lists_is_said_with_those_that_would(
         listings_at(venues, [symbol])
 
     assert says in str(caught.value)
+
+
+async def test_a_venue_is_connected_once_it_tells_something_and_until_it_hangs_up() -> None:
+    async with scripted(COINBASE, BINANCE) as script:
+        script.quote(BINANCE, 100)
+        before = {name: one.connected for name, one in script.source.stats().venues.items()}
+        script.tell(BINANCE, Down(source="binance", reason="hung up", at_ns=0))
+        after = script.source.stats().venues["binance"].connected
+
+    assert before == {"coinbase": False, "binance": True}
+    assert not after
 
 
 def test_listings_of_the_venues() -> None:

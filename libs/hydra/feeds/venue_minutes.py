@@ -62,6 +62,7 @@ class VenueFeed(NamedTuple):
 class VenueStats:
     """Of one venue, since the start."""
 
+    connected: bool  # it has told something since its latest connection ended
     bad: int  # messages not understood
     resyncs: int  # books declared void
     reconnects: int
@@ -85,9 +86,10 @@ class Stats:
 
 
 class _Count:
-    __slots__ = ("bad", "down", "resyncs")
+    __slots__ = ("bad", "connected", "down", "resyncs")
 
     def __init__(self) -> None:
+        self.connected = False
         self.bad = self.resyncs = 0
         self.down = ""
 
@@ -185,6 +187,7 @@ class VenueMinutes:
         return Stats(
             venues={
                 venue.source: VenueStats(
+                    connected=count.connected,
                     bad=count.bad,
                     resyncs=count.resyncs,
                     reconnects=max(0, venue.feed.connects - 1),
@@ -227,7 +230,8 @@ class VenueMinutes:
                     self._counts[event.source].bad += 1
                     continue
                 case Down():
-                    self._counts[event.source].down = event.reason
+                    count = self._counts[event.source]
+                    count.connected, count.down = False, event.reason
                     continue
                 case Heartbeat(source=source, venue_ns=venue_ns):
                     self._hear_time(source, venue_ns)
@@ -244,6 +248,7 @@ class VenueMinutes:
                 asset.hear(event)
 
     def _hear_time(self, source: str, venue_ns: int) -> None:
+        self._counts[source].connected = True
         if venue_ns > self._told_ns[source]:
             self._told_ns[source] = venue_ns
 

@@ -57,6 +57,17 @@ class DayClock:
             self._find(at_ns)
         return self._end_ns
 
+    def bounds_ns(self, label: str) -> tuple[int, int]:
+        """First instant of the day of that label, and the first after it.
+
+        Raises ConfigError where the label is no date.
+        """
+        try:
+            day = date.fromisoformat(label) - self._label_shift
+            return self._reset_on(day), self._reset_on(day + _DAY)
+        except (ValueError, OverflowError) as error:
+            raise ConfigError(f"{label!r} is no day; write 2024-01-31") from error
+
     def _reset_on(self, day: date) -> int:
         # A local time that the clocks skip maps forward, one that they repeat means the first.
         return to_ns(datetime.combine(day, self._reset, tzinfo=self._zone))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
@@ -178,6 +178,22 @@ def storage_error(where: str, error: Exception) -> StorageError:
     text = " ".join(str(cause).split())
     hint = next((hint for sign, hint in _HINTS if sign in text), None)
     return StorageError(f"{where}: {text}" + (f" ({hint})" if hint else ""))
+
+
+def checkpoint(url: str) -> None:
+    """Move what lies in SQLite's write-ahead log into its file, as far as nobody is in the way.
+
+    It waits for nobody and holds nobody up. PostgreSQL does this by itself. Raises StorageError.
+    """
+    path = sqlite_path(parse_url(url))
+    if path is None:
+        return
+    address = f"{path.as_uri()}?mode=rw"  # a file that is gone is not made anew
+    with (
+        storage_errors(str(path)),
+        closing(sqlite3.connect(address, uri=True, timeout=0, isolation_level=None)) as connection,
+    ):
+        connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
 
 @contextmanager

@@ -12,8 +12,8 @@ from hydra.settings import project_root
 from hydra.storage.database import open_engine, place, reading, storage_errors, writing
 
 VERSION_TABLE = "hydra_schema"
-HEAD = "0003"  # the newest migration; a test holds it equal to the folder's
-KNOWN = ("0001", "0002", "0003")  # oldest first
+HEAD = "0004"  # the newest migration; a test holds it equal to the folder's
+KNOWN = ("0001", "0002", "0003", "0004")  # oldest first
 _UPGRADE_LOCK = 0x48594452  # "HYDR": PostgreSQL's advisory lock while migrations run
 
 

@@ -264,6 +264,15 @@ season_bars = Table(
     sqlite_with_rowid=False,
 )
 
+jobs = Table(
+    "jobs",
+    metadata,
+    _season(),
+    _key("job", Text),
+    _need("ran_ns", BigInteger),  # when it last ended well, by the machine's clock
+    _need("mark", Text),  # how far it came, in its own words
+)
+
 journal = Table(
     "journal",
     metadata,
