@@ -7,6 +7,7 @@ what the market told meanwhile waits in the backlog. So the next attempt is a st
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -50,6 +51,7 @@ class Supervisor:
         self._rng = rng
         self._backoff = backoff
         self._daemon: Daemon | None = None
+        self._has_begun = False
         self._stopping = asyncio.Event()
 
     def stop(self) -> None:
@@ -79,20 +81,15 @@ class Supervisor:
 
     async def _play(self) -> str | None:
         failures = 0
-        has_begun = False
         while True:
+            # What a failed attempt left goes now: a season that begins keeps all there is.
+            gc.collect()
             try:
-                with self._attempt() as daemon:
-                    self._daemon = daemon
-                    has_begun = True
-                    self._pulse.storage = ""
-                    if self._stopping.is_set():
-                        daemon.stop()
-                    return await daemon.play()
+                return await self._play_once()
             except JournalFault:
                 raise
             except StorageError as error:
-                if not has_begun:
+                if not self._has_begun:
                     raise
                 if self._daemon is not None and self._daemon.has_played:
                     failures = 0
@@ -102,6 +99,15 @@ class Supervisor:
                     return None
                 failures += 1
                 self._board.tell(text="")
+
+    async def _play_once(self) -> str | None:
+        with self._attempt() as daemon:
+            self._daemon = daemon
+            self._has_begun = True
+            self._pulse.storage = ""
+            if self._stopping.is_set():
+                daemon.stop()
+            return await daemon.play()
 
     async def _wait(self, reason: str, failures: int) -> bool:
         """Until the database can be written; False when told to stop."""

@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import sqlite3
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from functools import partial
@@ -130,6 +131,25 @@ def test_another_program_that_holds_the_database_is_waited_for(
         )
     assert_it_waited_and_went_on(season, digest, undisturbed)
     assert any("database is locked" in text for text in season.said)
+
+
+def test_what_a_failed_attempt_held_is_let_go_before_the_next(tmp_path: Path) -> None:
+    held: list[weakref.ref[Daemon]] = []
+    left: list[int] = []
+
+    class Watched(Season):
+        @contextmanager
+        def daemon(self, backlog: Backlog) -> Iterator[Daemon]:
+            left.append(sum(one() is not None for one in held))
+            with super().daemon(backlog) as daemon:
+                held.append(weakref.ref(daemon))
+                yield daemon
+
+    with closing(sqlite3.connect(tmp_path / "hydra.db", isolation_level=None)) as other:
+        Watched(f"sqlite:///{tmp_path}/hydra.db", tmp_path).play(
+            fault=lambda: other.execute("BEGIN IMMEDIATE"), mend=lambda: other.execute("ROLLBACK")
+        )
+    assert left == [0, 0]
 
 
 def test_a_full_disk_is_waited_for(tmp_path: Path, undisturbed: str) -> None:

@@ -170,9 +170,8 @@ class Alive(LoopbackVenue):
         first_s = -(-heard.start_ms // heard.bar_ms) * length_s
         last_s = min(heard.end_ms // 1_000, self.at_s)
         page = [path.candle(at, length_s, self.at_s) for at in range(first_s, last_s + 1, length_s)]
-        return socket.respond(
-            HTTPStatus.OK, answer(heard, page[: heard.limit], self.at_s * 1_000).decode()
-        )
+        body = answer(heard, page[: heard.limit], self.at_s * 1_000)
+        return socket.respond(HTTPStatus.OK, body.decode())
 
 
 def _plain(symbol: str) -> str:
