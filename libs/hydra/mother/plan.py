@@ -27,10 +27,10 @@ class SeasonPlan:
     initial_units: int = 25_000 * UNITS_PER_USD
     failures_to_bench: int = 3  # in a row
     counts_tagged: bool = False  # decisions from before a model's cutoff count for ranks
-    is_live: bool = False  # the market does not wait for answers; it commits cycle by cycle
+    is_live: bool = False  # the market does not wait for answers
     kill_switch: bool = False  # by the environment
     poll_ms: int = 20  # between two looks at the kill switch; live cycles are longer
-    commit_ms: int = 250  # between two commits of a replay; 0: one every cycle
+    commit_ms: int = 250  # between two commits; 0: one every cycle
     luck_traders: int = 10_000
     bootstrap_replicates: int = 10_000
 

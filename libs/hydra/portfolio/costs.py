@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from array import array
 from dataclasses import dataclass, field
 from decimal import ROUND_CEILING, Decimal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hydra.clock import NS_PER_DAY
 from hydra.errors import ConfigError
 from hydra.market.bars import BarTable
 from hydra.market.instruments import UNITS_PER_USD, Instrument
@@ -108,8 +110,8 @@ class BarRecorder:
         self._tick = float(instrument.tick_size)
         self._before: tuple[float, float, float] | None = None  # close, range, volume
         self._swapped_ns = 0  # up to where swaps have been laid on bars
-        self._bid_closes: list[NDArray[np.int64]] = []
-        self._ask_closes: list[NDArray[np.int64]] = []
+        self._swap_free_ns = 0  # no swap is due after _swapped_ns and before this
+        self._bid_closes, self._ask_closes = array("q"), array("q")  # 8 bytes a bar, for weeks
 
     def records(self, table: BarTable) -> NDArray[np.void]:
         """(n,) BAR records of the table's bars, in order."""
@@ -126,8 +128,8 @@ class BarRecorder:
             else:
                 out[f"bid_{name}"] = getattr(table, f"bid_{name}")
                 out[f"ask_{name}"] = getattr(table, f"ask_{name}")
-        self._bid_closes.append(out["bid_close"].copy())
-        self._ask_closes.append(out["ask_close"].copy())
+        self._bid_closes.frombytes(out["bid_close"].tobytes())
+        self._ask_closes.frombytes(out["ask_close"].tobytes())
         if n and self._costs.slippage is not None:
             self._add_slippage(out, table, self._costs.slippage)
         if n and self._costs.swap:
@@ -136,7 +138,7 @@ class BarRecorder:
 
     def closes(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """(bars,) bid and ask closes of all bars so far, in ticks."""
-        return np.concatenate(self._bid_closes), np.concatenate(self._ask_closes)
+        return np.array(self._bid_closes, np.int64), np.array(self._ask_closes, np.int64)
 
     def _add_slippage(self, out: NDArray[np.void], table: BarTable, model: Slippage) -> None:
         # The first bar of all has nothing before it but its own open.
@@ -155,6 +157,10 @@ class BarRecorder:
         # From the last bar's close on: a rollover in a gap is due at the bar after it.
         start_ns = self._swapped_ns or int(out["open_ns"][0])
         self._swapped_ns = int(out["close_ns"][-1])
+        if self._swapped_ns < self._swap_free_ns:
+            return
+        ahead = rollovers(self.instrument, self._swapped_ns, self._swapped_ns + NS_PER_DAY).at_ns
+        self._swap_free_ns = int(ahead[0]) if len(ahead) else self._swapped_ns + NS_PER_DAY
         due = rollovers(self.instrument, start_ns, self._swapped_ns)
         bar = np.searchsorted(out["close_ns"], due.at_ns, side="left")
         np.add.at(out["swap_count"], bar, due.nights)
