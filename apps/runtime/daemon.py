@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -118,30 +118,41 @@ class Daemon:
         played = [bar for bar in kept if bar.close_ns > start_ns]
         cycles = Cycles(self.season.streams, self.season.empty)
         self._show_warm(mother, cycles, warm)
-        newest_ns = start_ns
+        newest_ns = start_ns  # up to there the market is known
         for close_ns, group in groupby(played, key=lambda bar: bar.close_ns):
             newest_ns = close_ns
-            chunk = _chunk(cycles, close_ns, list(group))
-            if chunk is not None:
+            for chunk in _cycles(cycles, close_ns, list(group)):
                 yield chunk
         if played:
             self.say(f"{len(played):,} bars were played again")
-            async for made_up in self._gap(newest_ns):
+            async for made_up in self._gap(newest_ns, self.clock.now_ns()):
                 newest_ns = made_up[0].close_ns
                 self.kept.append(made_up)
-                chunk = _chunk(cycles, newest_ns, made_up)
-                if chunk is not None:
+                for chunk in _cycles(cycles, newest_ns, made_up):
                     yield chunk
         self._tell("playing")
+        is_first = bool(played)
         async for minute in self._minutes():
             if minute.close_ns <= newest_ns:
                 continue
-            bars = [KeptBar(table, minute.fit.get(name, "")) for name, table in minute.bars.items()]
-            self.kept.append(bars)
+            # Nobody listened all through the first minute, nor while the machine slept; and what
+            # was traded while no venue could be heard is known once one can.
+            unheard_ns = minute.close_ns - self._fine_ns * bool(minute.bars)
+            if unheard_ns > newest_ns and (is_first or minute.bars):
+                async for made_up in self._gap(newest_ns, unheard_ns):
+                    newest_ns = made_up[0].close_ns
+                    self.kept.append(made_up)
+                    for chunk in _cycles(cycles, newest_ns, made_up):
+                        yield chunk
+            is_first = False
             unfit = {symbol: why for symbol, why in minute.fit.items() if why}
             self._status = msgspec.structs.replace(self._status, unfit=unfit)
-            chunk = _chunk(cycles, minute.close_ns, bars)
-            if chunk is not None:
+            if minute.close_ns <= newest_ns or not minute.bars:
+                continue
+            bars = [KeptBar(table, minute.fit.get(name, "")) for name, table in minute.bars.items()]
+            self.kept.append(bars)
+            newest_ns = minute.close_ns
+            for chunk in _cycles(cycles, newest_ns, bars):
                 yield chunk
 
     async def _minutes(self) -> AsyncIterator[Minute]:
@@ -207,14 +218,18 @@ class Daemon:
             }
         )
 
-    async def _gap(self, newest_ns: int) -> AsyncIterator[list[KeptBar]]:
-        """What the market did since the newest kept bar, instant by instant."""
+    @property
+    def _fine_ns(self) -> int:
+        """The length of the bars that are built."""
+        return min(stream.resolution_ns for stream in self.season.streams)
+
+    async def _gap(self, from_ns: int, until_ns: int) -> AsyncIterator[list[KeptBar]]:
+        """What the market did while nobody listened, instant by instant."""
         if self.past is None:
             return
-        fine_ns = min(stream.resolution_ns for stream in self.season.streams)
-        now_ns = self.clock.now_ns()
+        fine_ns = self._fine_ns
         try:
-            tables = await self.past.bars(fine_ns, newest_ns, now_ns - now_ns % fine_ns)
+            tables = await self.past.bars(fine_ns, from_ns, until_ns - until_ns % fine_ns)
         except VenueDown as error:
             self.say(f"what the market did meanwhile is unknown: {error}")
             return
@@ -244,16 +259,27 @@ class _Stopped(Exception):
     """The season was told to stop; all that was played is committed."""
 
 
-def _chunk(cycles: Cycles, close_ns: int, bars: Sequence[KeptBar]) -> Chunk | None:
-    """The cycle of kept bars: of nothing else, so that it is the same the second time."""
+def _cycles(cycles: Cycles, close_ns: int, bars: Sequence[KeptBar]) -> Iterator[Chunk]:
+    """The cycles of kept bars: of nothing else, so that they are the same the second time.
+
+    A coarse bar that ended while no bar closed has its cycle now, before that of the bars.
+    """
     fit = {bar.table.symbol: bar.unfit for bar in bars}
+    settles_only = any(bar.unfit == MADE_UP for bar in bars)
+    nothing = dict.fromkeys(cycles.symbols, NO_BAR)
+    for overdue_ns in cycles.overdue(close_ns):
+        late = cycles.chunk(overdue_ns, {}, nothing, settles_only=settles_only)
+        if late is not None:
+            yield late
     unfit = {symbol: fit.get(symbol, NO_BAR) for symbol in cycles.symbols}
-    return cycles.chunk(
+    chunk = cycles.chunk(
         close_ns,
         {bar.table.symbol: bar.table for bar in bars},
         {symbol: why for symbol, why in unfit.items() if why},
-        settles_only=any(bar.unfit == MADE_UP for bar in bars),
+        settles_only=settles_only,
     )
+    if chunk is not None:
+        yield chunk
 
 
 def _each(table: BarTable, unfit: str = "") -> list[KeptBar]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from apps.cli.models import Models
 from apps.runtime import status
@@ -22,8 +23,11 @@ from hydra.feeds.replay import streams_of
 from hydra.feeds.tables import rows_between
 from hydra.guardian.profiles import profile
 from hydra.market.bars import BarTable
+from hydra.market.resample import resampled
+from hydra.mother.contestants import Contestant
 from hydra.mother.plan import SeasonPlan
 from hydra.portfolio.costs import costs_named
+from hydra.portfolio.intents import Close
 from hydra.storage.bars import SeasonBars
 from hydra.storage.database import reading
 from hydra.storage.queries import decisions, trades
@@ -43,15 +47,19 @@ def market() -> BarTable:
 
 
 class Minutes:
-    """Rows `first:last` of the market as a live source gives them."""
+    """Rows `first:last` of the market as a live source gives them, some of them unheard."""
 
-    def __init__(self, first: int, last: int) -> None:
+    def __init__(self, first: int, last: int, unheard: Collection[int] = ()) -> None:
         self._rows = range(first, last)
+        self._unheard = unheard
 
     async def minutes(self) -> AsyncIterator[Minute]:
         table = market()
         for row in self._rows:
             close_ns = int(table.open_ns[row]) + MINUTE_NS
+            if row in self._unheard:
+                yield Minute(close_ns, {}, {SYMBOL: "not heard"})
+                continue
             yield Minute(close_ns, {SYMBOL: rows_between(table, row, row + 1)}, {SYMBOL: ""})
 
     async def aclose(self) -> None:
@@ -82,10 +90,29 @@ class Buyer:
         return ()
 
 
-def live(buyer: Buyer) -> LiveSeason:
+class Watcher:
+    """Closes what it does not have, which is refused and so leaves a record; notes what it saw."""
+
+    features = ()
+
+    def __init__(self) -> None:
+        self.seen: list[float] = []
+
+    def decide(self, view: View) -> Any:
+        self.seen.append(view.close)
+        return [Close(ticket=view.bars(100).close.size)]
+
+
+def live(buyer: Buyer, coarse: Watcher | None = None) -> LiveSeason:
+    """`coarse`: somebody who watches bars of five minutes."""
     instrument = market().instrument
     empty = no_bars(instrument, MINUTE_NS)
-    streams = streams_of([empty])
+    coarser = [resampled(empty, 5 * MINUTE_NS)] if coarse else []
+    streams = streams_of([empty, *coarser])
+    watchers = [
+        Contestant(name="watcher", engine=coarse, title="watches", resolution_ns=5 * MINUTE_NS)
+        for coarse in filter(None, [coarse])
+    ]
     plan = SeasonPlan(
         mode="independent", profile=profile("none"), costs=costs_named("none"), seed=1,
         start_ns=START_NS, sample_ns=MINUTE_NS, initial_units=25_000 * USD, luck_traders=0,
@@ -97,7 +124,7 @@ def live(buyer: Buyer) -> LiveSeason:
             initial_units=25_000 * USD, settings={"feed": {}}, inputs=(),
         ),
         plan=plan,
-        contestants=(a_contestant("buyer", buyer),),
+        contestants=(a_contestant("buyer", buyer), *watchers),
         absent=(),
         gladiators=(),
         models="off",
@@ -109,7 +136,7 @@ def live(buyer: Buyer) -> LiveSeason:
 
 def play(url: str, home: Path, buyer: Buyer, source: Minutes, now_row: int, **more: Any) -> Any:
     """Play until the source has no more; the season stays open, as after a death."""
-    season = live(buyer)
+    season = live(buyer, more.get("coarse"))
     said: list[str] = []
 
     class EndOfTest(Exception):
@@ -128,7 +155,7 @@ def play(url: str, home: Path, buyer: Buyer, source: Minutes, now_row: int, **mo
             kept=SeasonBars(url, store.season_id),
             models=Models(url),
             source=Ending(0, 0),
-            past=Candles(),
+            past=more.get("past", Candles()),
             warm_bars=0,
             clock=ManualClock(START_NS + now_row * MINUTE_NS),
             status_path=status.path_of(home, "live"),
@@ -162,6 +189,48 @@ def test_a_stop_that_the_gap_went_through_is_settled_and_nobody_decided_in_it(
     assert again.asked == CLOSES[:3] + CLOSES[8:]
     assert [bar.unfit for bar in kept] == [""] * 3 + [MADE_UP] * 5 + [""] * 2
     assert any("made up" in line for line in said)
+
+
+def test_the_minute_in_which_it_came_back_is_settled_too(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/hydra.db"
+    play(url, tmp_path, Buyer(), Minutes(0, 3), now_row=3)
+
+    # It is back within the minute of the fall, of which it hears the end alone.
+    again = Buyer()
+    play(url, tmp_path, again, Minutes(5, 10, unheard={5}), now_row=5, resume=True)
+
+    with reading(url) as connection:
+        (ticket,) = trades(connection)
+        kept = SeasonBars(url, 1).load({SYMBOL: market().instrument})
+    assert (ticket.exit_reason, ticket.exit_price) == ("stop", Decimal("95.00"))
+    assert [bar.unfit for bar in kept] == [""] * 3 + [MADE_UP] * 3 + [""] * 4
+    assert again.asked == CLOSES[:3] + CLOSES[6:]
+
+
+def test_what_no_venue_told_is_made_up_once_one_is_heard_again(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/hydra.db"
+    buyer = Buyer()
+
+    play(url, tmp_path, buyer, Minutes(0, 10, unheard={4, 5}), now_row=0)
+
+    kept = SeasonBars(url, 1).load({SYMBOL: market().instrument})
+    assert [bar.unfit for bar in kept] == [""] * 4 + [MADE_UP] * 2 + [""] * 4
+    assert buyer.asked == CLOSES[:4] + CLOSES[6:]
+
+
+@pytest.mark.parametrize("past", [None, Candles()])
+def test_a_coarse_bar_that_ends_while_nothing_is_heard_is_the_same_when_played_again(
+    tmp_path: Path, past: Candles | None
+) -> None:
+    url = f"sqlite:///{tmp_path}/hydra.db"
+    first, again = Watcher(), Watcher()
+    silence = Minutes(0, 9, unheard={4})
+    play(url, tmp_path, Buyer(), silence, now_row=0, past=past, coarse=first)
+
+    play(url, tmp_path, Buyer(), Minutes(9, 10), now_row=9, past=past, coarse=again, resume=True)
+
+    assert first.seen == [CLOSES[3]] if past is None else first.seen == []
+    assert again.seen == [*first.seen, CLOSES[9]]
 
 
 def test_a_season_with_a_gap_is_played_again_as_it_was(tmp_path: Path) -> None:

@@ -46,6 +46,17 @@ class Cycles:
             first = int(np.searchsorted(table.open_ns, end_ns - end_ns % length_ns))
             parts[:] = [rows_between(table, first, len(table))] if first < len(table) else []
 
+    def overdue(self, close_ns: int) -> list[int]:
+        """Instants before `close_ns` at which a coarse bar ended while no fine one closed: each
+        is a cycle of its own, to be had by `chunk` without bars, before that at `close_ns`."""
+        due: set[int] = set()
+        for (_, length_ns), parts in self._open.items():
+            if parts:
+                end_ns = (int(parts[-1].open_ns[-1]) // length_ns + 1) * length_ns
+                if end_ns < close_ns:
+                    due.add(end_ns)
+        return sorted(due)
+
     def chunk(
         self,
         close_ns: int,
