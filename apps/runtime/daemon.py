@@ -26,6 +26,7 @@ from apps.runtime.live_season import LiveSeason
 from hydra.clock import Clock
 from hydra.errors import VenueDown
 from hydra.feeds.cycles import Cycles, joined
+from hydra.feeds.kept import MADE_UP, NO_BAR, KeptBars, chunks_of, parted
 from hydra.feeds.minutes import Minute, MinuteSource
 from hydra.feeds.tables import rows_between
 from hydra.market.bars import BarTable, Chunk
@@ -33,9 +34,6 @@ from hydra.market.timeframes import timeframe_name
 from hydra.mother.mother import Mother
 from hydra.storage.bars import KeptBar, SeasonBars
 from hydra.storage.store import SqlSeasonStore
-
-NO_BAR = "no bar of it closed just now"
-MADE_UP = "made up from the venue's candles: the program was not there"
 
 
 class Past(Protocol):
@@ -114,17 +112,15 @@ class Daemon:
         kept = self.kept.load(self.season.instruments)
         if not kept:
             kept = await self._warm_up(start_ns)
-        warm = [bar for bar in kept if bar.close_ns <= start_ns]
-        played = [bar for bar in kept if bar.close_ns > start_ns]
+        warm, played = parted(kept, start_ns)
         cycles = Cycles(self.season.streams, self.season.empty)
         self._show_warm(mother, cycles, warm)
-        newest_ns = start_ns  # up to there the market is known
-        for close_ns, group in groupby(played, key=lambda bar: bar.close_ns):
-            newest_ns = close_ns
-            for chunk in _cycles(cycles, close_ns, list(group)):
-                yield chunk
+        # Up to there the market is known.
+        newest_ns = max((int(one.close_ns[-1]) for one in played), default=start_ns)
+        for chunk in chunks_of(cycles, played, self.store.stored_cycle):
+            yield chunk
         if played:
-            self.say(f"{len(played):,} bars were played again")
+            self.say(f"{sum(len(one.table) for one in played):,} bars were played again")
             async for made_up in self._gap(newest_ns, self.clock.now_ns()):
                 newest_ns = made_up[0].close_ns
                 self.kept.append(made_up)
@@ -175,11 +171,11 @@ class Daemon:
         finally:
             stopped.cancel()
 
-    async def _warm_up(self, start_ns: int) -> list[KeptBar]:
+    async def _warm_up(self, start_ns: int) -> list[KeptBars]:
         """Candles from before the season, kept like all others so that it can be played again."""
         if self.past is None or not self.warm_bars:
             return []
-        bars: list[KeptBar] = []
+        warm: list[KeptBars] = []
         for length_ns in sorted({stream.resolution_ns for stream in self.season.streams}):
             end_ns = start_ns - start_ns % length_ns
             try:
@@ -189,18 +185,17 @@ class Daemon:
             except VenueDown as error:
                 self.say(f"no candles of {timeframe_name(length_ns)} to warm up with: {error}")
                 continue
-            for table in tables.values():
-                bars += _each(table)
-        bars.sort(key=lambda bar: (bar.close_ns, bar.table.symbol, bar.table.resolution_ns))
+            warm += [KeptBars(table, [""] * len(table)) for table in tables.values()]
+        bars = [bar for one in warm for bar in _each(one.table)]
         self.kept.append(bars)
         self.say(f"warmed up with {len(bars):,} candles")
-        return bars
+        return warm
 
-    def _show_warm(self, mother: Mother, cycles: Cycles, warm: Sequence[KeptBar]) -> None:
+    def _show_warm(self, mother: Mother, cycles: Cycles, warm: Sequence[KeptBars]) -> None:
         by_stream: dict[tuple[str, int], list[BarTable]] = {}
-        for bar in warm:
-            key = (bar.table.symbol, bar.table.resolution_ns)
-            by_stream.setdefault(key, []).append(bar.table)
+        for one in warm:
+            key = (one.table.symbol, one.table.resolution_ns)
+            by_stream.setdefault(key, []).append(one.table)
         tables = {key: joined(parts) for key, parts in by_stream.items()}
         if tables:
             empty = cycles.empty

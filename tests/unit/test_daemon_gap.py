@@ -14,10 +14,11 @@ import pytest
 
 from apps.cli.models import Models
 from apps.runtime import status
-from apps.runtime.daemon import MADE_UP, Daemon
+from apps.runtime.daemon import Daemon
 from apps.runtime.live_season import LiveSeason, no_bars
 from hydra.clock import NS_PER_S, ManualClock
 from hydra.engines.view import View
+from hydra.feeds.kept import MADE_UP
 from hydra.feeds.minutes import Minute
 from hydra.feeds.replay import streams_of
 from hydra.feeds.tables import rows_between
@@ -187,7 +188,7 @@ def test_a_stop_that_the_gap_went_through_is_settled_and_nobody_decided_in_it(
     assert ticket.closed_ns is not None and ticket.closed_ns < START_NS + 7 * MINUTE_NS
     assert first.asked == CLOSES[:3]
     assert again.asked == CLOSES[:3] + CLOSES[8:]
-    assert [bar.unfit for bar in kept] == [""] * 3 + [MADE_UP] * 5 + [""] * 2
+    assert [why for one in kept for why in one.unfit] == [""] * 3 + [MADE_UP] * 5 + [""] * 2
     assert any("made up" in line for line in said)
 
 
@@ -203,7 +204,7 @@ def test_the_minute_in_which_it_came_back_is_settled_too(tmp_path: Path) -> None
         (ticket,) = trades(connection)
         kept = SeasonBars(url, 1).load({SYMBOL: market().instrument})
     assert (ticket.exit_reason, ticket.exit_price) == ("stop", Decimal("95.00"))
-    assert [bar.unfit for bar in kept] == [""] * 3 + [MADE_UP] * 3 + [""] * 4
+    assert [why for one in kept for why in one.unfit] == [""] * 3 + [MADE_UP] * 3 + [""] * 4
     assert again.asked == CLOSES[:3] + CLOSES[6:]
 
 
@@ -214,7 +215,7 @@ def test_what_no_venue_told_is_made_up_once_one_is_heard_again(tmp_path: Path) -
     play(url, tmp_path, buyer, Minutes(0, 10, unheard={4, 5}), now_row=0)
 
     kept = SeasonBars(url, 1).load({SYMBOL: market().instrument})
-    assert [bar.unfit for bar in kept] == [""] * 4 + [MADE_UP] * 2 + [""] * 4
+    assert [why for one in kept for why in one.unfit] == [""] * 4 + [MADE_UP] * 2 + [""] * 4
     assert buyer.asked == CLOSES[:4] + CLOSES[6:]
 
 

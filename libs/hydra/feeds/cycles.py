@@ -18,7 +18,7 @@ class Cycles:
 
     def __init__(self, streams: Sequence[Stream], empty: Mapping[str, BarTable]) -> None:
         """`empty`: a table without rows for each symbol, of its finest bars."""
-        self._streams = tuple(streams)
+        self.streams = tuple(streams)
         self.empty = {
             (s.symbol, s.resolution_ns): (
                 empty[s.symbol]
@@ -34,7 +34,7 @@ class Cycles:
     @property
     def symbols(self) -> tuple[str, ...]:
         """Of the season."""
-        return tuple(stream.symbol for stream in self._streams if stream.execution)
+        return tuple(stream.symbol for stream in self.streams if stream.execution)
 
     def begin(self, earlier: Mapping[str, BarTable]) -> None:
         """Take in fine bars from before the first cycle, of coarse ones that are not over yet."""
@@ -70,7 +70,7 @@ class Cycles:
         `bars` are those that close now, a row each. None where nothing closes.
         """
         closing: list[BarTable] = []
-        for stream in self._streams:
+        for stream in self.streams:
             key = (stream.symbol, stream.resolution_ns)
             now = bars.get(stream.symbol)
             if stream.execution:
@@ -85,7 +85,7 @@ class Cycles:
                 whole = joined(parts)
                 closing.append(resampled(whole, stream.resolution_ns, is_covered=True))
                 parts.clear()
-        rows = [stream.index for stream in self._streams if len(closing[stream.index])]
+        rows = [stream.index for stream in self.streams if len(closing[stream.index])]
         if not rows:
             return None
         return Chunk(
@@ -97,6 +97,29 @@ class Cycles:
             unfit=dict(unfit or {}),
             settles_only=settles_only,
         )
+
+    def gathered(self, bars: Mapping[str, BarTable]) -> list[BarTable]:
+        """The bars of all streams, in their order, that `chunk` gives from here to the newest of
+        these fine ones. By symbol, at least one; `chunk` goes on after them."""
+        end_ns = max(int(one.open_ns[-1]) + one.resolution_ns for one in bars.values())
+        found = []
+        for stream in self.streams:
+            key = (stream.symbol, stream.resolution_ns)
+            now = bars.get(stream.symbol)
+            if stream.execution:
+                found.append(self.empty[key] if now is None else now)
+                continue
+            parts = self._open[key] + ([] if now is None else [now])
+            if not parts:
+                found.append(self.empty[key])
+                continue
+            whole = joined(parts)
+            over = int(np.searchsorted(whole.open_ns, end_ns - end_ns % stream.resolution_ns))
+            ended = rows_between(whole, 0, over)
+            found.append(resampled(ended, stream.resolution_ns, is_covered=True))
+            rest = rows_between(whole, over, len(whole))
+            self._open[key] = [joined([rest])] if len(rest) else []  # a copy: no view of weeks
+        return found
 
 
 def joined(tables: Sequence[BarTable]) -> BarTable:

@@ -6,14 +6,17 @@ A live season is played again from these bars and, from where they end, goes on 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
+from operator import attrgetter
 from typing import Any
 
 import msgspec
 import numpy as np
-from sqlalchemy import Row, insert, select
+from sqlalchemy import insert, select
 
 from hydra.errors import StorageError
+from hydra.feeds.kept import KeptBars
 from hydra.market.bars import BarTable
 from hydra.market.instruments import Instrument
 from hydra.storage import tables
@@ -70,8 +73,8 @@ class SeasonBars:
             "unfit": bar.unfit,
         }
 
-    def load(self, instruments: Mapping[str, Instrument]) -> list[KeptBar]:
-        """All kept bars, by the instant at which they close, then by symbol and length.
+    def load(self, instruments: Mapping[str, Instrument]) -> list[KeptBars]:
+        """All kept bars, by symbol, length and instant; a piece ends where the source changes.
 
         Raises StorageError where one is of a symbol that is not among `instruments`.
         """
@@ -79,34 +82,43 @@ class SeasonBars:
         statement = (
             select(tables.season_bars)
             .where(columns.season_id == self._season_id)
-            .order_by(
-                columns.open_ns + columns.resolution_ns, columns.symbol, columns.resolution_ns
-            )
+            .order_by(columns.symbol, columns.resolution_ns, columns.open_ns)
         )
         with reading(self._url) as connection:
-            return [_bar(row, instruments) for row in connection.execute(statement)]
+            rows = connection.execute(statement)
+            return [
+                _bars(list(zip(*piece, strict=True)), list(rows.keys()), instruments)
+                for _, piece in groupby(rows.fetchall(), key=_piece)
+            ]
 
 
-def _bar(row: Row[*tuple[Any, ...]], instruments: Mapping[str, Instrument]) -> KeptBar:
-    instrument = instruments.get(row.symbol)
+_piece = attrgetter("symbol", "resolution_ns", "source", "real_spread")
+
+
+def _bars(
+    columns: Sequence[tuple[Any, ...]], names: Sequence[str], instruments: Mapping[str, Instrument]
+) -> KeptBars:
+    """The bars of rows that are given as columns."""
+    of = dict(zip(names, columns, strict=True))
+    symbol = of["symbol"][0]
+    instrument = instruments.get(symbol)
     if instrument is None:
-        raise StorageError(f"the season keeps bars of {row.symbol}, which it does not trade")
-    prices: dict[str, Any] = {
-        f"{side}_{part}": np.array([getattr(row, f"{side}_{part}")], np.int64)
-        for side in SIDES
-        for part in tables.OHLC
+        raise StorageError(f"the season keeps bars of {symbol}, which it does not trade")
+    ticks: dict[str, Any] = {
+        name: np.array(of[name], np.int64)
+        for name in ("open_ns", *(f"{side}_{part}" for side in SIDES for part in tables.OHLC))
     }
-    floats: dict[str, Any] = {part: np.array([getattr(row, part)]) for part in tables.OHLC}
-    return KeptBar(
+    floats: dict[str, Any] = {  # a volume that is not known is None, and becomes NaN
+        name: np.array(of[name], np.float64) for name in (*tables.OHLC, "volume")
+    }
+    return KeptBars(
         BarTable(
             instrument=instrument,
-            resolution_ns=row.resolution_ns,
-            source=row.source,
-            real_spread=bool(row.real_spread),
-            open_ns=np.array([row.open_ns], np.int64),
-            volume=np.array([math.nan if row.volume is None else row.volume]),
-            **prices,
+            resolution_ns=of["resolution_ns"][0],
+            source=of["source"][0],
+            real_spread=bool(of["real_spread"][0]),
+            **ticks,
             **floats,
         ),
-        row.unfit,
+        of["unfit"],
     )
