@@ -71,6 +71,7 @@ nightly: $(VENV)/.hydra-dev  ## the tests that take long
 bench: $(VENV)/.hydra-bench  ## measure Hydra beside its peers (tens of minutes)
 	@$(BIN)/python -m benchmarks
 	@$(BIN)/python -m benchmarks.models
+	@$(BIN)/python -m benchmarks.daemon
 
 up:  ## start a PostgreSQL for --db (docker compose)
 	@docker compose version >/dev/null 2>&1 || \

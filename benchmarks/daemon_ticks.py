@@ -18,6 +18,7 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+import psutil
 from numpy.typing import NDArray
 
 from hydra.clock import NS_PER_S
@@ -88,22 +89,22 @@ class Ticks:
     """What came of one run: microseconds of each tick."""
 
     latency_us: NDArray[np.float64]  # from the instant at which it was due
-    work_us: NDArray[np.float64]  # from the hand-over to Mother
-    orders: int
-    records: int  # of the journal
+    cpu_us: NDArray[np.float64]  # of this thread, from the hand-over to Mother on
+    trades: int  # closed, of all engines
+    bytes_a_tick: float  # by which the process grew, from a tenth of the ticks on
 
     def row(self) -> dict[str, float]:
         """Milliseconds, and counts."""
-        late, work = self.latency_us / 1e3, self.work_us / 1e3
+        late, cpu = self.latency_us / 1e3, self.cpu_us / 1e3
         return {
             "p50_ms": float(np.percentile(late, 50)),
             "p99_ms": float(np.percentile(late, 99)),
             "max_ms": float(late.max()),
-            "work_p50_ms": float(np.percentile(work, 50)),
-            "work_p99_ms": float(np.percentile(work, 99)),
+            "cpu_p50_ms": float(np.percentile(cpu, 50)),
+            "cpu_p99_ms": float(np.percentile(cpu, 99)),
             "ticks": len(late),
-            "orders": self.orders,
-            "records": self.records,
+            "trades": self.trades,
+            "bytes_a_tick": self.bytes_a_tick,
         }
 
 
@@ -159,8 +160,15 @@ def measure(
         initial_units=plan.initial_units, settings={}, inputs=(),
     )  # fmt: skip
     if commit_ms is None:
-        return _play(table, MemoryDatabase().open_season(row, resume=False), plan, rate, every,
-                     engines, paced)
+        return _play(
+            table,
+            MemoryDatabase().open_season(row, resume=False),
+            plan,
+            rate,
+            every,
+            engines,
+            paced,
+        )
     with (
         tempfile.TemporaryDirectory(prefix="hydra-bench-") as folder,
         open_season(f"sqlite:///{folder}/hydra.db", row, resume=False, durable=True) as store,
@@ -173,7 +181,7 @@ def _play(
     engines: int, paced: bool,
 ) -> Ticks:  # fmt: skip
     streams = streams_of([table])
-    chunks = list(ReplayFeed(streams, [table], chunk_cycles=1).chunks())
+    feed = ReplayFeed(streams, [table], chunk_cycles=1)
     mother = Mother(
         plan=plan,
         contestants=[
@@ -183,27 +191,30 @@ def _play(
         streams=streams,
         store=store,
     )
-    step_ns = NS_PER_S // rate
-    due_ns, given_ns, done_ns = (np.zeros(len(chunks), np.int64) for _ in range(3))
-    records = 0
+    step_ns, tenth = NS_PER_S // rate, max(1, len(table) // 10)
+    due_ns, done_ns, cpu_ns = (np.zeros(len(table), np.int64) for _ in range(3))
+    rss_mb: list[float] = []  # after each tenth of the ticks
+    process = psutil.Process()
 
     async def ticks() -> AsyncIterator[Chunk]:
         began = time.perf_counter_ns()
-        for i, chunk in enumerate(chunks):
-            due_ns[i] = due = began + i * step_ns
-            if paced:
-                while time.perf_counter_ns() < due:  # a sleep is not so fine
-                    pass
-            given_ns[i] = time.perf_counter_ns()
+        for i, chunk in enumerate(feed.chunks()):
+            due = began + i * step_ns
+            while paced and time.perf_counter_ns() < due:  # a sleep is not so fine
+                pass
+            due_ns[i] = due if paced else time.perf_counter_ns()
+            before_ns = time.thread_time_ns()
             yield chunk
+            cpu_ns[i] = time.thread_time_ns() - before_ns
             done_ns[i] = time.perf_counter_ns()
+            if not (i + 1) % tenth:
+                rss_mb.append(process.memory_info().rss / 1e6)
 
     asyncio.run(mother.run(ticks()))
-    since_ns = due_ns if paced else given_ns
-    counted = slice(min(WARM_TICKS, len(chunks) // 10), None)
+    counted = slice(min(WARM_TICKS, tenth), None)
     return Ticks(
-        (done_ns - since_ns)[counted] / 1e3,
-        (done_ns - given_ns)[counted] / 1e3,
-        orders=mother.desk._next_ticket - 1,
-        records=records,
+        (done_ns - due_ns)[counted] / 1e3,
+        cpu_ns[counted] / 1e3,
+        trades=sum(account.trades for account in mother.accounts),
+        bytes_a_tick=(rss_mb[-1] - rss_mb[0]) * 1e6 / (len(rss_mb) - 1) / tenth,
     )

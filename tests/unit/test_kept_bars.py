@@ -53,9 +53,7 @@ def a_market(seed: int, *, symbols: int = 3, pieces: int = 4) -> list[KeptBars]:
         minute = minute[is_there]
         unfit = [REASONS[i] for i in np.repeat(rng.integers(0, len(REASONS), 60), 11)[minute]]
         for a, b in made_up:
-            unfit = [
-                MADE_UP if a <= m < b else why for m, why in zip(minute, unfit, strict=True)
-            ]
+            unfit = [MADE_UP if a <= m < b else why for m, why in zip(minute, unfit, strict=True)]
         cuts = np.sort(rng.integers(1, len(table), pieces - 1)).tolist()
         for low, high in zip([0, *cuts], [*cuts, len(table)], strict=True):
             if low < high:

@@ -78,7 +78,9 @@ def chunks_of(cycles: Cycles, kept: Sequence[KeptBars], known_cycles: int) -> It
         chunk = feed.chunk(low, high)
         yield replace(
             chunk,
-            tables=tuple(_quoted(table, bool(is_real[table.symbol][low])) for table in chunk.tables),
+            tables=tuple(
+                _quoted(table, bool(is_real[table.symbol][low])) for table in chunk.tables
+            ),
             unfit={symbol: why for symbol, why in unfit.items() if why},
             settles_only=bool(settles_only[low]),
         )
@@ -105,4 +107,3 @@ def _of_next(values: NDArray[np.bool_], known: NDArray[np.bool_]) -> NDArray[np.
 
 def _quoted(table: BarTable, is_real: bool) -> BarTable:
     return table if table.real_spread == is_real else replace(table, real_spread=is_real)
-

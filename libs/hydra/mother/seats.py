@@ -117,10 +117,7 @@ class Screen:
             values = self.block.extend(
                 table.open_ns, table.open, table.high, table.low, table.close, table.volume
             )
-        if len(table) == 1:  # as live: no columns need be cut into rows
-            rows = self._row(values)
-        else:
-            rows = self._rows(values, self._wanted)
+        rows = self._row(values) if len(table) == 1 else self._rows(values, self._wanted)
         self.play = [(one.decide, one.view, rows[one.columns], one) for one in self._asked]
         self.on_clock = [(one.decide, one.view, rows[one.columns], one) for one in self._timed]
         self._wake(self._sleepers, values)
