@@ -75,6 +75,7 @@ soak: $(VENV)/.hydra-dev  ## the daemon at 60 times the pace under random faults
 bench: $(VENV)/.hydra-bench  ## measure Hydra beside its peers (tens of minutes)
 	@$(BIN)/python -m benchmarks
 	@$(BIN)/python -m benchmarks.models
+	@$(BIN)/python -m benchmarks.daemon
 
 up:  ## start a PostgreSQL for --db (docker compose)
 	@docker compose version >/dev/null 2>&1 || \

@@ -92,7 +92,7 @@ def measure_all(
 
     Rounds go around all programs, so that a slow minute of the machine hits them alike.
     """
-    results = Results(plan, _machine(), platform.python_version())
+    results = Results(plan, machine(), platform.python_version())
 
     def attempt(task: Task, what: str, kept: dict[str, Measurement]) -> None:
         if task.peer in results.absent:
@@ -147,7 +147,7 @@ def _twice(task: Task, rounds: int) -> Measurement:
     return replace(found[0], cpu_s=best)
 
 
-def _machine() -> str:
+def machine() -> str:
     model = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():

@@ -11,7 +11,7 @@ A fault of the database is such a death, but of the `Daemon` alone: the `Supervi
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Protocol
@@ -19,12 +19,14 @@ from typing import Protocol
 from apps.cli.models import Models
 from apps.runtime.backlog import Backlog
 from apps.runtime.jobs import Jobs
+from apps.runtime.kept import cycles_of, show_warm
 from apps.runtime.live_season import LiveSeason
 from apps.runtime.sentinel import Pulse
 from apps.runtime.status import Board
 from hydra.clock import NS_PER_DAY, NS_PER_S, Clock, monotonic_ns
 from hydra.errors import VenueDown
-from hydra.feeds.cycles import Cycles, joined
+from hydra.feeds.cycles import Cycles
+from hydra.feeds.kept import LATE, MADE_UP, KeptBars, chunks_of, parted
 from hydra.feeds.minutes import Minute
 from hydra.feeds.tables import rows_between
 from hydra.market.bars import BarTable, Chunk
@@ -34,10 +36,6 @@ from hydra.storage.bars import KeptBar, SeasonBars
 from hydra.storage.store import SqlSeasonStore
 
 WEEKEND_NS = 3 * NS_PER_DAY  # and a holiday
-NO_BAR = "no bar of it closed just now"
-MADE_UP = "made up from the venue's candles: the program was not there"
-LATE = "played too late to trade on: the program was held up"
-SETTLES = frozenset({MADE_UP, LATE})  # on such bars orders are settled and nobody is asked
 LATE_S = 30.0
 
 
@@ -110,18 +108,16 @@ class Daemon:
         kept = self.kept.load(self.season.instruments)
         if not kept:
             kept = await self._warm_up(start_ns)
-        warm = [bar for bar in kept if bar.close_ns <= start_ns]
-        played = [bar for bar in kept if bar.close_ns > start_ns]
+        warm, played = parted(kept, start_ns)
         cycles = Cycles(self.season.streams, self.season.empty)
-        self._show_warm(mother, cycles, warm)
+        show_warm(mother, cycles, warm, start_ns)
         was_there = bool(played)
-        newest_ns = start_ns  # up to there the market is known
-        for close_ns, group in groupby(played, key=lambda bar: bar.close_ns):
-            newest_ns = close_ns
-            for chunk in _cycles(cycles, close_ns, list(group)):
-                yield chunk
+        # Up to there the market is known.
+        newest_ns = max((int(one.close_ns[-1]) for one in played), default=start_ns)
+        for chunk in chunks_of(cycles, played, self.store.stored_cycle):
+            yield chunk
         if was_there:
-            self.say(f"{len(played):,} bars were played again")
+            self.say(f"{sum(len(one.table) for one in played):,} bars were played again")
         del kept, warm, played  # a season's bars take more room than all that is played on them
         if was_there:
             until_ns = self.clock.now_ns()
@@ -130,7 +126,7 @@ class Daemon:
                 until_ns = min(until_ns, waiting.close_ns - self._fine_ns)
             async for made_up in self._gap(newest_ns, until_ns):
                 newest_ns = made_up[0].close_ns
-                for chunk in _cycles(cycles, newest_ns, made_up):
+                for chunk in cycles_of(cycles, newest_ns, made_up):
                     yield chunk
         self._tell("playing")
         self.pulse.beat_ns, self.pulse.is_playing = monotonic_ns(), True
@@ -142,7 +138,7 @@ class Daemon:
             if unheard_ns > newest_ns and (is_first or minute.bars):
                 async for made_up in self._gap(newest_ns, unheard_ns):
                     newest_ns = made_up[0].close_ns
-                    for chunk in _cycles(cycles, newest_ns, made_up):
+                    for chunk in cycles_of(cycles, newest_ns, made_up):
                         yield chunk
             if minute.close_ns <= newest_ns:
                 self.backlog.done()
@@ -157,7 +153,7 @@ class Daemon:
             self.pulse.feel(self._unfit, self.season.instruments.values(), minute.close_ns)
             if bars:
                 newest_ns = minute.close_ns
-                for chunk in _cycles(cycles, newest_ns, bars):
+                for chunk in cycles_of(cycles, newest_ns, bars):
                     yield chunk
             else:
                 self._tell("playing")
@@ -185,11 +181,11 @@ class Daemon:
         finally:
             stopped.cancel()
 
-    async def _warm_up(self, start_ns: int) -> list[KeptBar]:
+    async def _warm_up(self, start_ns: int) -> list[KeptBars]:
         """Candles from before the season, kept like all others so that it can be played again."""
         if self.past is None or not self.warm_bars:
             return []
-        bars: list[KeptBar] = []
+        warm: list[KeptBars] = []
         for length_ns in sorted({stream.resolution_ns for stream in self.season.streams}):
             end_ns = start_ns - start_ns % length_ns
             try:
@@ -198,40 +194,18 @@ class Daemon:
                 self.say(f"no candles of {timeframe_name(length_ns)} to warm up with: {error}")
                 continue
             for table in tables.values():
-                bars += _each(table)[-self.warm_bars :]
-        bars.sort(key=lambda bar: (bar.close_ns, bar.table.symbol, bar.table.resolution_ns))
+                newest = rows_between(table, max(0, len(table) - self.warm_bars), len(table))
+                warm.append(KeptBars(newest, [""] * len(newest)))
+        bars = [bar for one in warm for bar in _each(one.table)]
         self.kept.append(bars)
         self.say(f"warmed up with {len(bars):,} candles")
-        return bars
+        return warm
 
     def _back_ns(self, length_ns: int) -> int:
         """How long ago `warm_bars` bars began: longer where a market shuts at weekends."""
         always = all(one.calendar == "24/7" for one in self.season.instruments.values())
         back_ns = self.warm_bars * length_ns
         return back_ns if always else back_ns * 3 // 2 + WEEKEND_NS
-
-    def _show_warm(self, mother: Mother, cycles: Cycles, warm: Sequence[KeptBar]) -> None:
-        by_stream: dict[tuple[str, int], list[BarTable]] = {}
-        for bar in warm:
-            key = (bar.table.symbol, bar.table.resolution_ns)
-            by_stream.setdefault(key, []).append(bar.table)
-        tables = {key: joined(parts) for key, parts in by_stream.items()}
-        if tables:
-            empty = cycles.empty
-            mother.warm(
-                [
-                    tables.get((s.symbol, s.resolution_ns), empty[s.symbol, s.resolution_ns])
-                    for s in self.season.streams
-                ]
-            )
-        cycles.begin(
-            {
-                s.symbol: tables[s.symbol, s.resolution_ns]
-                for s in self.season.streams
-                if s.execution and (s.symbol, s.resolution_ns) in tables
-            },
-            self.season.plan.start_ns,
-        )
 
     @property
     def _fine_ns(self) -> int:
@@ -282,29 +256,6 @@ class Daemon:
 
 class _Stopped(Exception):
     """The season was told to stop; all that was played is committed."""
-
-
-def _cycles(cycles: Cycles, close_ns: int, bars: Sequence[KeptBar]) -> Iterator[Chunk]:
-    """The cycles of kept bars: of nothing else, so that they are the same the second time.
-
-    A coarse bar that ended while no bar closed has its cycle now, before that of the bars.
-    """
-    fit = {bar.table.symbol: bar.unfit for bar in bars}
-    settles_only = any(bar.unfit in SETTLES for bar in bars)
-    nothing = dict.fromkeys(cycles.symbols, NO_BAR)
-    for overdue_ns in cycles.overdue(close_ns):
-        late = cycles.chunk(overdue_ns, {}, nothing, settles_only=settles_only)
-        if late is not None:
-            yield late
-    unfit = {symbol: fit.get(symbol, NO_BAR) for symbol in cycles.symbols}
-    chunk = cycles.chunk(
-        close_ns,
-        {bar.table.symbol: bar.table for bar in bars},
-        {symbol: why for symbol, why in unfit.items() if why},
-        settles_only=settles_only,
-    )
-    if chunk is not None:
-        yield chunk
 
 
 def _each(table: BarTable, unfit: str = "") -> list[KeptBar]:

@@ -109,6 +109,7 @@ def test_a_coarse_bar_that_had_begun_before_anybody_listened_does_not_close(firs
     table = fine("BTC-USD", 5, 0.0)
     coarse = resampled(table, HOUR_NS)
     cycles = Cycles(streams_of([table, coarse]), {"BTC-USD": rows_between(table, 0, 0)})
+    cycles.begin({}, int(table.open_ns[first]))
     closed: list[int] = []
     for row in range(first, 180):
         chunk = cycles.chunk(

@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 from apps.runtime.backlog import Backlog
-from apps.runtime.daemon import LATE, LATE_S, MADE_UP
+from apps.runtime.daemon import LATE_S
 from hydra.clock import NS_PER_S, ManualClock
+from hydra.feeds.kept import LATE, MADE_UP
 from hydra.storage.bars import SeasonBars
 from hydra.storage.database import reading
 from hydra.storage.queries import decisions, trades
@@ -72,7 +73,7 @@ def play(
 
 def kept(url: str) -> list[str]:
     instrument = MARKET.table.instrument
-    return [bar.unfit for bar in SeasonBars(url, 1).load({SYMBOL: instrument})]
+    return [why for one in SeasonBars(url, 1).load({SYMBOL: instrument}) for why in one.unfit]
 
 
 def test_a_stop_that_the_gap_went_through_is_settled_and_nobody_decided_in_it(

@@ -119,7 +119,7 @@ def play_live(
         plan=SeasonPlan(
             mode=mode, profile=profile("none"), costs=costs_named("none"), seed=1,
             start_ns=feed.first_ns, sample_ns=HOUR_NS, initial_units=25_000 * USD,
-            luck_traders=0, bootstrap_replicates=2, is_live=True,
+            luck_traders=0, bootstrap_replicates=2, is_live=True, commit_ms=0,
         ),
         contestants=contestants,
         streams=streams,

@@ -18,7 +18,7 @@ class Cycles:
 
     def __init__(self, streams: Sequence[Stream], empty: Mapping[str, BarTable]) -> None:
         """`empty`: a table without rows for each symbol, of its finest bars."""
-        self._streams = tuple(streams)
+        self.streams = tuple(streams)
         self.empty = {
             (s.symbol, s.resolution_ns): (
                 empty[s.symbol]
@@ -30,21 +30,22 @@ class Cycles:
         self._open: dict[tuple[str, int], list[BarTable]] = {
             (s.symbol, s.resolution_ns): [] for s in streams if not s.execution
         }
-        self._covered: set[tuple[str, int]] = set()  # heard from the open of the coarse bar on
+        self._heard_ns: dict[tuple[str, int], int] = {}  # coarse bars from then on are whole
 
     @property
     def symbols(self) -> tuple[str, ...]:
         """Of the season."""
-        return tuple(stream.symbol for stream in self._streams if stream.execution)
+        return tuple(stream.symbol for stream in self.streams if stream.execution)
 
     def begin(self, earlier: Mapping[str, BarTable], now_ns: int) -> None:
-        """Take in fine bars from before `now_ns`, of coarse ones that are not over then."""
+        """Take in fine bars from before `now_ns`, of coarse ones that are not over then. A symbol
+        without any was not heard before: its coarse bars that opened sooner do not close."""
         for (symbol, length_ns), parts in self._open.items():
             table = earlier.get(symbol)
             if table is None or not len(table):
+                self._heard_ns[symbol, length_ns] = now_ns
                 continue
             first = int(np.searchsorted(table.open_ns, now_ns - now_ns % length_ns))
-            self._covered.add((symbol, length_ns))
             parts[:] = [rows_between(table, first, len(table))] if first < len(table) else []
 
     def overdue(self, close_ns: int) -> list[int]:
@@ -68,11 +69,10 @@ class Cycles:
     ) -> Chunk | None:
         """The cycle at `close_ns`, to be called in order and at least whenever a coarse bar ends.
 
-        `bars` are those that close now, a row each. None where nothing closes. A coarse bar that
-        had begun before the first cycle does not close, unless `begin` told what was before.
+        `bars` are those that close now, a row each. None where nothing closes.
         """
         closing: list[BarTable] = []
-        for stream in self._streams:
+        for stream in self.streams:
             key = (stream.symbol, stream.resolution_ns)
             now = bars.get(stream.symbol)
             if stream.execution:
@@ -84,17 +84,13 @@ class Cycles:
             if close_ns % stream.resolution_ns:
                 closing.append(self.empty[key])
                 continue
-            is_whole = key in self._covered or (
-                parts and int(parts[0].open_ns[0]) == close_ns - stream.resolution_ns
-            )
-            if parts and is_whole:
+            if parts and close_ns - stream.resolution_ns >= self._heard_ns.get(key, 0):
                 whole = joined(parts)
                 closing.append(resampled(whole, stream.resolution_ns, is_covered=True))
             else:
                 closing.append(self.empty[key])
             parts.clear()
-            self._covered.add(key)
-        rows = [stream.index for stream in self._streams if len(closing[stream.index])]
+        rows = [stream.index for stream in self.streams if len(closing[stream.index])]
         if not rows:
             return None
         return Chunk(
@@ -106,6 +102,32 @@ class Cycles:
             unfit=dict(unfit or {}),
             settles_only=settles_only,
         )
+
+    def gathered(self, bars: Mapping[str, BarTable]) -> list[BarTable]:
+        """The bars of all streams, in their order, that `chunk` gives from here to the newest of
+        these fine ones. By symbol, at least one; `chunk` goes on after them."""
+        end_ns = max(int(one.open_ns[-1]) + one.resolution_ns for one in bars.values())
+        found = []
+        for stream in self.streams:
+            key = (stream.symbol, stream.resolution_ns)
+            now = bars.get(stream.symbol)
+            if stream.execution:
+                found.append(self.empty[key] if now is None else now)
+                continue
+            parts = self._open[key] + ([] if now is None else [now])
+            if not parts:
+                found.append(self.empty[key])
+                continue
+            whole = joined(parts)
+            over = int(np.searchsorted(whole.open_ns, end_ns - end_ns % stream.resolution_ns))
+            length_ns = stream.resolution_ns
+            whole_ns = -(-self._heard_ns.get(key, 0) // length_ns) * length_ns
+            first = int(np.searchsorted(whole.open_ns, whole_ns))
+            ended = rows_between(whole, min(first, over), over)
+            found.append(resampled(ended, stream.resolution_ns, is_covered=True))
+            rest = rows_between(whole, over, len(whole))
+            self._open[key] = [joined([rest])] if len(rest) else []  # a copy: no view of weeks
+        return found
 
 
 def joined(tables: Sequence[BarTable]) -> BarTable:

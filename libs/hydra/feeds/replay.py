@@ -52,22 +52,23 @@ class ReplayFeed:
         self._tables = ordered
         self._chunk_cycles = chunk_cycles
         self._closes = [table.open_ns + table.resolution_ns for table in ordered]
-        self._close_ns, self._first_row, self._row_stream = _cycles(self._closes)
+        self.close_ns: Int64  # (cycles,) instants, rising
+        self.close_ns, self._first_row, self._row_stream = _cycles(self._closes)
 
     @property
     def cycles(self) -> int:
         """How many cycles there are in all."""
-        return len(self._close_ns)
+        return len(self.close_ns)
 
     @property
     def first_ns(self) -> int:
         """The instant of the first cycle."""
-        return int(self._close_ns[0])
+        return int(self.close_ns[0])
 
     @property
     def last_ns(self) -> int:
         """The instant of the last cycle."""
-        return int(self._close_ns[-1])
+        return int(self.close_ns[-1])
 
     def until(self, end_ns: int) -> ReplayFeed:
         """The same feed without the cycles after an instant; there may be none left."""
@@ -80,20 +81,21 @@ class ReplayFeed:
     def chunks(self) -> Iterator[Chunk]:
         """All cycles, oldest first; every table in a chunk is a view of the whole one."""
         for low in range(0, self.cycles, self._chunk_cycles):
-            yield self._chunk(low, min(low + self._chunk_cycles, self.cycles))
+            yield self.chunk(low, min(low + self._chunk_cycles, self.cycles))
 
-    def _chunk(self, low: int, high: int) -> Chunk:
+    def chunk(self, low: int, high: int) -> Chunk:
+        """The cycles `low` to before `high`, at least one."""
         first_row = self._first_row[low : high + 1]
         row_stream = self._row_stream[first_row[0] : first_row[-1]].astype(np.int64)
         row_bar = np.empty(len(row_stream), np.int64)
         tables = []
         for index, (table, closes) in enumerate(zip(self._tables, self._closes, strict=True)):
-            start = int(np.searchsorted(closes, self._close_ns[low], side="left"))
-            end = int(np.searchsorted(closes, self._close_ns[high - 1], side="right"))
+            start = int(np.searchsorted(closes, self.close_ns[low], side="left"))
+            end = int(np.searchsorted(closes, self.close_ns[high - 1], side="right"))
             row_bar[row_stream == index] = np.arange(end - start)
             tables.append(rows_between(table, start, end))
         return Chunk(
-            close_ns=self._close_ns[low:high],
+            close_ns=self.close_ns[low:high],
             first_row=first_row - first_row[0],
             row_stream=row_stream,
             row_bar=row_bar,

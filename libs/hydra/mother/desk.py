@@ -90,9 +90,10 @@ class Desk:
         self._store.journal(moment.cycle, moment.now_ns, engine, kind, amount_units, encode(body))
 
     def write_tickets(self) -> None:
-        """Hand the rows of all tickets that changed since the last call to the store."""
-        for account, ticket in self._changed.values():
-            self._store.ticket(ticket.row(account.name))
+        """Hand over the rows of tickets that changed; those of stored cycles the store has."""
+        if self.moment.cycle >= self._store.stored_cycle:
+            for account, ticket in self._changed.values():
+                self._store.ticket(ticket.row(account.name))
         self._changed.clear()
 
     # From wish to order

@@ -21,7 +21,7 @@ FEWEST_COMMON_BARS = 30
 
 
 class BookMarket:
-    """`MarketState` over an AccountBook. Correlations are kept until the next cycle."""
+    """`MarketState` over an AccountBook. What it computes is kept until the next cycle."""
 
     def __init__(
         self,
@@ -39,6 +39,8 @@ class BookMarket:
         self._moment = moment
         self._correlations: dict[tuple[str, str], float | None] = {}
         self._correlated_cycle = 0
+        # By symbol: cycle and row of its newest bar, and the terms that hold after it.
+        self._slips: dict[str, tuple[tuple[int, int], float, float]] = {}
         self.unfits: Mapping[str, str] = {}  # by symbol, of the newest cycle
 
     @property
@@ -62,14 +64,18 @@ class BookMarket:
         if self._slippage is None:
             return 0
         h = self._histories[symbol]
-        newest = slice(h.at, h.at + 1)
-        base, impact = self._slippage.terms(
-            self._instruments[symbol],
-            h.close[newest],
-            h.high[newest] - h.low[newest],
-            h.volume[newest],
-        )
-        return ceil(float(base[0]) + float(impact[0]) * sqrt(max(0, steps)))
+        bar = (self._moment.cycle, h.at)
+        known = self._slips.get(symbol)
+        if known is None or known[0] != bar:
+            newest = slice(h.at, h.at + 1)
+            base, impact = self._slippage.terms(
+                self._instruments[symbol],
+                h.close[newest],
+                h.high[newest] - h.low[newest],
+                h.volume[newest],
+            )
+            known = self._slips[symbol] = bar, float(base[0]), float(impact[0])
+        return ceil(known[1] + known[2] * sqrt(max(0, steps)))
 
     def is_fresh(self, symbol: str) -> bool:
         """Whether an open ticket on the symbol can be valued: closed markets keep theirs."""

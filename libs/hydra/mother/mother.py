@@ -379,7 +379,8 @@ class Mother:
             async for chunk in chunks:
                 self._arrivals.take_answers()
                 await self._play(chunk)
-                self._commit()
+                if monotonic_ns() >= self._commit_at:
+                    self._commit()
             await self._questions.settle(self._moment.now_ns)
             self._arrivals.take_answers()
         finally:

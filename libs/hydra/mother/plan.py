@@ -29,12 +29,12 @@ class SeasonPlan:
     failures_to_bench: int = 3  # in a row
     elimination: EliminationRules = NO_ELIMINATION
     counts_tagged: bool = False  # decisions from before a model's cutoff count for ranks
-    is_live: bool = False  # the market does not wait for answers; it commits cycle by cycle
+    is_live: bool = False  # the market does not wait for answers
     grace_ns: int = 0  # how long after its close a bar is told; no order arrives sooner
     kill_switch: bool = False  # by the environment
     poll_ms: int = 20  # between two looks at the kill switch; live cycles are longer
     memory_limit_mb: int = 0  # that engines may take while they decide; 0: any
-    commit_ms: int = 250  # between two commits of a replay; 0: one every cycle
+    commit_ms: int = 250  # between two commits; 0: one every cycle
     luck_traders: int = 10_000
     bootstrap_replicates: int = 10_000
 

@@ -6,7 +6,7 @@ bars at a time: histories, features, and the row of features of each distinct wi
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence, Set
 from dataclasses import dataclass, field
 
 import msgspec
@@ -58,6 +58,10 @@ class Screen:
     on_clock: list[Play] = field(default_factory=list)  # asked when their time has come
     awake: list[list[Call]] = field(default_factory=list)  # by bar: sleepers to ask
     _specs: dict[Feature, int] = field(default_factory=dict)
+    _asked: list[Seat] = field(default_factory=list)  # the seats, by when they are asked
+    _timed: list[Seat] = field(default_factory=list)
+    _sleepers: list[Seat] = field(default_factory=list)
+    _wanted: frozenset[tuple[int, ...]] = frozenset()  # wish lists of those asked and timed
 
     @classmethod
     def of(cls, stream: Stream) -> Screen:
@@ -88,6 +92,15 @@ class Screen:
         """Call once all seats are taken."""
         if self._specs:
             self.block = FeatureBlock(tuple(self._specs), self.stream.resolution_ns)
+        self._sort()
+
+    def _sort(self) -> None:
+        """By when they are asked."""
+        self._sleepers = [seat for seat in self.seats if seat.wakes is not None]
+        others = [seat for seat in self.seats if seat.wakes is None]
+        self._asked = [seat for seat in others if seat.contestant.every_s is None]
+        self._timed = [seat for seat in others if seat.contestant.every_s is not None]
+        self._wanted = frozenset(seat.columns for seat in others)
 
     def load(self, table: BarTable) -> None:
         """Take in the bars of a chunk; `history.at` stays before them."""
@@ -104,13 +117,10 @@ class Screen:
             values = self.block.extend(
                 table.open_ns, table.open, table.high, table.low, table.close, table.volume
             )
-        sleepers = [seat for seat in self.seats if seat.wakes is not None]
-        others = [seat for seat in self.seats if seat.wakes is None]
-        rows = self._rows(values, {seat.columns for seat in others})
-        entries = [(seat.decide, seat.view, rows[seat.columns], seat) for seat in others]
-        self.play = [entry for entry in entries if entry[3].contestant.every_s is None]
-        self.on_clock = [entry for entry in entries if entry[3].contestant.every_s is not None]
-        self._wake(sleepers, values)
+        rows = self._row(values) if len(table) == 1 else self._rows(values, self._wanted)
+        self.play = [(one.decide, one.view, rows[one.columns], one) for one in self._asked]
+        self.on_clock = [(one.decide, one.view, rows[one.columns], one) for one in self._timed]
+        self._wake(self._sleepers, values)
 
     def _wake(self, sleepers: Sequence[Seat], values: NDArray[np.float64]) -> None:
         """Lay out which sleepers are to be asked at which bar."""
@@ -129,8 +139,21 @@ class Screen:
                 decide = _failing(faults[bar]) if bar in faults else seat.decide
                 self.awake[bar].append((decide, seat.view, tuple(seen), seat))
 
+    def _row(self, values: NDArray[np.float64]) -> dict[tuple[int, ...], list[Features | None]]:
+        """As `_rows`, of one bar: there are no columns to be cut into rows."""
+        (row,) = values.tolist()
+        cold = {column for column, value in enumerate(row) if value != value}  # NaN alone is not
+        return {
+            columns: [
+                None
+                if cold and not cold.isdisjoint(columns)
+                else tuple([row[column] for column in columns])
+            ]
+            for columns in self._wanted
+        }
+
     def _rows(
-        self, values: NDArray[np.float64], wanted: set[tuple[int, ...]]
+        self, values: NDArray[np.float64], wanted: Set[tuple[int, ...]]
     ) -> dict[tuple[int, ...], list[Features | None]]:
         """Each bar's features of every distinct wish list; None until all are warm."""
         rows: dict[tuple[int, ...], list[Features | None]] = {(): [()] * len(self._new_bars())}
@@ -185,6 +208,7 @@ class Screen:
     def dismiss(self, account: int) -> None:
         """Take the contestant's seat away, for good."""
         self.seats = [seat for seat in self.seats if seat.account != account]
+        self._sort()
         self.play = [entry for entry in self.play if entry[3].account != account]
         self.on_clock = [entry for entry in self.on_clock if entry[3].account != account]
         self.awake = [[c for c in calls if c[3].account != account] for calls in self.awake]

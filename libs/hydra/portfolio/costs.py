@@ -9,6 +9,7 @@ from decimal import ROUND_CEILING, Decimal
 import numpy as np
 from numpy.typing import NDArray
 
+from hydra.clock import NS_PER_DAY
 from hydra.errors import ConfigError
 from hydra.market.bars import BarTable, Chunk
 from hydra.market.instruments import UNITS_PER_USD, Instrument
@@ -124,7 +125,8 @@ class BarRecorder:
         self._tick = float(instrument.tick_size)
         self._before: tuple[float, float, float] | None = None  # close, range, volume
         self._swapped_ns = 0  # up to where swaps have been laid on bars
-        self._bid_closes, self._ask_closes = array("q"), array("q")
+        self._swap_free_ns = 0  # no swap is due after _swapped_ns and before this
+        self._bid_closes, self._ask_closes = array("q"), array("q")  # 8 bytes a bar, for weeks
 
     def records(self, table: BarTable) -> NDArray[np.void]:
         """(n,) BAR records of the table's bars, in order."""
@@ -170,6 +172,10 @@ class BarRecorder:
         # From the last bar's close on: a rollover in a gap is due at the bar after it.
         start_ns = self._swapped_ns or int(out["open_ns"][0])
         self._swapped_ns = int(out["close_ns"][-1])
+        if self._swapped_ns < self._swap_free_ns:
+            return
+        ahead = rollovers(self.instrument, self._swapped_ns, self._swapped_ns + NS_PER_DAY).at_ns
+        self._swap_free_ns = int(ahead[0]) if len(ahead) else self._swapped_ns + NS_PER_DAY
         due = rollovers(self.instrument, start_ns, self._swapped_ns)
         bar = np.searchsorted(out["close_ns"], due.at_ns, side="left")
         np.add.at(out["swap_count"], bar, due.nights)

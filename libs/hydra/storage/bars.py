@@ -6,14 +6,17 @@ A live season is played again from these bars and, from where they end, goes on 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
+from operator import attrgetter
 from typing import Any
 
 import msgspec
 import numpy as np
-from sqlalchemy import Row, insert, select
+from sqlalchemy import insert, select
 
 from hydra.errors import StorageError
+from hydra.feeds.kept import KeptBars
 from hydra.market.bars import BarTable, Int64, no_depth
 from hydra.market.instruments import Instrument
 from hydra.storage import tables
@@ -73,8 +76,8 @@ class SeasonBars:
             "unfit": bar.unfit,
         }
 
-    def load(self, instruments: Mapping[str, Instrument]) -> list[KeptBar]:
-        """All kept bars, by the instant at which they close, then by symbol and length.
+    def load(self, instruments: Mapping[str, Instrument]) -> list[KeptBars]:
+        """All kept bars, by symbol, length and instant; a piece ends where the source changes.
 
         Raises StorageError where one is of a symbol that is not among `instruments`, or its depth
         is none.
@@ -83,12 +86,14 @@ class SeasonBars:
         statement = (
             select(tables.season_bars)
             .where(columns.season_id == self._season_id)
-            .order_by(
-                columns.open_ns + columns.resolution_ns, columns.symbol, columns.resolution_ns
-            )
+            .order_by(columns.symbol, columns.resolution_ns, columns.open_ns)
         )
         with reading(self._url) as connection:
-            return [_bar(row, instruments) for row in connection.execute(statement)]
+            rows = connection.execute(statement)
+            return [
+                _bars(list(zip(*piece, strict=True)), list(rows.keys()), instruments)
+                for _, piece in groupby(rows.fetchall(), key=_piece)
+            ]
 
 
 def _depth_text(depth: Int64) -> str | None:
@@ -97,40 +102,53 @@ def _depth_text(depth: Int64) -> str | None:
     return msgspec.json.encode(sides).decode() if any(sides) else None
 
 
-def _depth(text: str, symbol: str) -> Int64:
-    out = no_depth(1)
-    try:
-        for side, levels in enumerate(_decode_depth(text)):
-            out[0, side, : len(levels)] = np.array(levels, np.int64).reshape(-1, 2)
-    except (msgspec.MsgspecError, ValueError, OverflowError) as error:
-        raise StorageError(
-            f"season_bars: the depth of a bar of {symbol} cannot be read ({error}):"
-            f" {text[:60]!r}; take the database back from a backup"
-        ) from error
+def _depths(texts: Sequence[str | None], symbol: str) -> Int64 | None:
+    """Of bars in order; None where none of them has any."""
+    if not any(texts):
+        return None
+    out = no_depth(len(texts))
+    for row, text in enumerate(texts):
+        if not text:
+            continue
+        try:
+            for side, levels in enumerate(_decode_depth(text)):
+                out[row, side, : len(levels)] = np.array(levels, np.int64).reshape(-1, 2)
+        except (msgspec.MsgspecError, ValueError, OverflowError) as error:
+            raise StorageError(
+                f"season_bars: the depth of a bar of {symbol} cannot be read ({error}):"
+                f" {text[:60]!r}; take the database back from a backup"
+            ) from error
     return out
 
 
-def _bar(row: Row[*tuple[Any, ...]], instruments: Mapping[str, Instrument]) -> KeptBar:
-    instrument = instruments.get(row.symbol)
+_piece = attrgetter("symbol", "resolution_ns", "source", "real_spread")
+
+
+def _bars(
+    columns: Sequence[tuple[Any, ...]], names: Sequence[str], instruments: Mapping[str, Instrument]
+) -> KeptBars:
+    """The bars of rows that are given as columns."""
+    of = dict(zip(names, columns, strict=True))
+    symbol = of["symbol"][0]
+    instrument = instruments.get(symbol)
     if instrument is None:
-        raise StorageError(f"the season keeps bars of {row.symbol}, which it does not trade")
-    prices: dict[str, Any] = {
-        f"{side}_{part}": np.array([getattr(row, f"{side}_{part}")], np.int64)
-        for side in SIDES
-        for part in tables.OHLC
+        raise StorageError(f"the season keeps bars of {symbol}, which it does not trade")
+    ticks: dict[str, Any] = {
+        name: np.array(of[name], np.int64)
+        for name in ("open_ns", *(f"{side}_{part}" for side in SIDES for part in tables.OHLC))
     }
-    floats: dict[str, Any] = {part: np.array([getattr(row, part)]) for part in tables.OHLC}
-    return KeptBar(
+    floats: dict[str, Any] = {  # a volume that is not known is None, and becomes NaN
+        name: np.array(of[name], np.float64) for name in (*tables.OHLC, "volume")
+    }
+    return KeptBars(
         BarTable(
             instrument=instrument,
-            resolution_ns=row.resolution_ns,
-            source=row.source,
-            real_spread=bool(row.real_spread),
-            open_ns=np.array([row.open_ns], np.int64),
-            volume=np.array([math.nan if row.volume is None else row.volume]),
-            depth=None if row.depth is None else _depth(row.depth, row.symbol),
-            **prices,
+            resolution_ns=of["resolution_ns"][0],
+            source=of["source"][0],
+            real_spread=bool(of["real_spread"][0]),
+            depth=_depths(of["depth"], symbol),
+            **ticks,
             **floats,
         ),
-        row.unfit,
+        of["unfit"],
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, Insert, Table, bindparam, insert
+from sqlalchemy import Connection, Insert, Table, Update, bindparam, insert, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.engine.interfaces import Dialect
@@ -68,10 +68,21 @@ def upsert_sql(table: Table, dialect: Dialect) -> str:
     return _positional(statement, dialect)
 
 
+def update_sql(table: Table, names: Sequence[str], dialect: Dialect) -> str:
+    """The driver's own statement that sets the columns `names` of the row whose `id` comes last
+    in the tuple of values."""
+    statement = (
+        update(table)
+        .where(table.c.id == bindparam("row_id"))
+        .values({name: bindparam(name) for name in names})
+    )
+    return _positional(statement, dialect)
+
+
 def _marks(table: Table) -> dict[str, object]:
     return {column.name: bindparam(column.name) for column in table.c}
 
 
-def _positional(statement: Insert, dialect: Dialect) -> str:
+def _positional(statement: Insert | Update, dialect: Dialect) -> str:
     positional = dialect if dialect.positional else _FORMAT_DIALECT
     return str(statement.compile(dialect=positional))
