@@ -18,12 +18,13 @@ from typing import Protocol
 
 from apps.cli.models import Models
 from apps.runtime.backlog import Backlog
+from apps.runtime.kept import LATE, MADE_UP, chunk_of, show_warm
 from apps.runtime.live_season import LiveSeason
 from apps.runtime.sentinel import Pulse
 from apps.runtime.status import Board
 from hydra.clock import NS_PER_S, Clock, monotonic_ns
 from hydra.errors import VenueDown
-from hydra.feeds.cycles import Cycles, joined
+from hydra.feeds.cycles import Cycles
 from hydra.feeds.minutes import Minute
 from hydra.feeds.tables import rows_between
 from hydra.market.bars import BarTable, Chunk
@@ -32,10 +33,6 @@ from hydra.mother.mother import Mother
 from hydra.storage.bars import KeptBar, SeasonBars
 from hydra.storage.store import SqlSeasonStore
 
-NO_BAR = "no bar of it closed just now"
-MADE_UP = "made up from the venue's candles: the program was not there"
-LATE = "played too late to trade on: the program was held up"
-SETTLES = frozenset({MADE_UP, LATE})  # on such bars orders are settled and nobody is asked
 LATE_S = 30.0
 
 
@@ -63,6 +60,7 @@ class Daemon:
     board: Board
     say: Callable[[str], None]
     followed: Callable[[], object] = lambda: None  # told of every commit
+    on_kept: Callable[[Sequence[KeptBar]], object] = lambda bars: None  # told of bars once kept
     has_played: bool = field(default=False, init=False)  # a minute that was not stored before
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
     _mother: Mother = field(init=False)
@@ -106,11 +104,11 @@ class Daemon:
         warm = [bar for bar in kept if bar.close_ns <= start_ns]
         played = [bar for bar in kept if bar.close_ns > start_ns]
         cycles = Cycles(self.season.streams, self.season.empty)
-        self._show_warm(mother, cycles, warm)
+        show_warm(mother, cycles, self.season.streams, warm)
         newest_ns = start_ns
         for close_ns, group in groupby(played, key=lambda bar: bar.close_ns):
             newest_ns = close_ns
-            chunk = _chunk(cycles, close_ns, list(group))
+            chunk = chunk_of(cycles, close_ns, list(group))
             if chunk is not None:
                 yield chunk
         if played:
@@ -118,7 +116,8 @@ class Daemon:
             async for made_up in self._gap(newest_ns):
                 newest_ns = made_up[0].close_ns
                 self.kept.append(made_up)
-                chunk = _chunk(cycles, newest_ns, made_up)
+                self.on_kept(made_up)
+                chunk = chunk_of(cycles, newest_ns, made_up)
                 if chunk is not None:
                     yield chunk
         self._tell("playing")
@@ -131,9 +130,10 @@ class Daemon:
             fit = {symbol: LATE if is_late else minute.fit.get(symbol, "") for symbol in minute.fit}
             bars = [KeptBar(table, fit.get(name, "")) for name, table in minute.bars.items()]
             self.kept.append(bars)
+            self.on_kept(bars)
             self.backlog.done()
             self.pulse.unfit = {symbol: why for symbol, why in fit.items() if why}
-            chunk = _chunk(cycles, minute.close_ns, bars)
+            chunk = chunk_of(cycles, minute.close_ns, bars)
             if chunk is not None:
                 yield chunk
             self.pulse.beat_ns, self.has_played = monotonic_ns(), True
@@ -178,30 +178,9 @@ class Daemon:
                 bars += _each(table)
         bars.sort(key=lambda bar: (bar.close_ns, bar.table.symbol, bar.table.resolution_ns))
         self.kept.append(bars)
+        self.on_kept(bars)
         self.say(f"warmed up with {len(bars):,} candles")
         return bars
-
-    def _show_warm(self, mother: Mother, cycles: Cycles, warm: Sequence[KeptBar]) -> None:
-        by_stream: dict[tuple[str, int], list[BarTable]] = {}
-        for bar in warm:
-            key = (bar.table.symbol, bar.table.resolution_ns)
-            by_stream.setdefault(key, []).append(bar.table)
-        tables = {key: joined(parts) for key, parts in by_stream.items()}
-        if tables:
-            empty = cycles.empty
-            mother.warm(
-                [
-                    tables.get((s.symbol, s.resolution_ns), empty[s.symbol, s.resolution_ns])
-                    for s in self.season.streams
-                ]
-            )
-        cycles.begin(
-            {
-                s.symbol: tables[s.symbol, s.resolution_ns]
-                for s in self.season.streams
-                if s.execution and (s.symbol, s.resolution_ns) in tables
-            }
-        )
 
     async def _gap(self, newest_ns: int) -> AsyncIterator[list[KeptBar]]:
         """What the market did since the newest kept bar, instant by instant."""
@@ -249,18 +228,6 @@ class Daemon:
 
 class _Stopped(Exception):
     """The season was told to stop; all that was played is committed."""
-
-
-def _chunk(cycles: Cycles, close_ns: int, bars: Sequence[KeptBar]) -> Chunk | None:
-    """The cycle of kept bars: of nothing else, so that it is the same the second time."""
-    fit = {bar.table.symbol: bar.unfit for bar in bars}
-    unfit = {symbol: fit.get(symbol, NO_BAR) for symbol in cycles.symbols}
-    return cycles.chunk(
-        close_ns,
-        {bar.table.symbol: bar.table for bar in bars},
-        {symbol: why for symbol, why in unfit.items() if why},
-        settles_only=any(bar.unfit in SETTLES for bar in bars),
-    )
 
 
 def _each(table: BarTable, unfit: str = "") -> list[KeptBar]:

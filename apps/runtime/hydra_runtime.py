@@ -8,7 +8,7 @@ import shlex
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -30,6 +30,8 @@ from hydra.clock import NS_PER_S, SystemClock, SystemTimer
 from hydra.errors import ConfigError
 from hydra.feeds.barfile import load_bars
 from hydra.feeds.minutes import FileMinutes, MinuteSource
+from hydra.feeds.recorder import Recorder
+from hydra.market import events
 from hydra.market.catalogue import Catalogue
 from hydra.market.instruments import Instrument
 from hydra.market.timeframes import timeframe_ns
@@ -43,6 +45,7 @@ from hydra.tournament.season import SeasonRow
 
 ASSETS = ("BTC-USD", "ETH-USD", "SOL-USD")
 FEEDS = ("venues", "replay")
+Listener = Callable[[Sequence[events.Event]], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +64,7 @@ class Running:
     quiet: bool
     audit: bool
     log: Path | None
+    record: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +77,7 @@ class Market:
     past: Past | None
     start_ns: int
     told: dict[str, object]  # for the season's row
+    tap: Callable[[Listener], None] = lambda listen: None  # who listens hears all events
 
 
 def run_season(asked: Running) -> None:
@@ -166,6 +171,7 @@ def _market(
         past=past,
         start_ns=start_ns or now_ns - now_ns % resolution_ns + resolution_ns,
         told={"kind": "venues", "venues": list(asked.venues), "bar": asked.bar},
+        tap=live.tap,
     )
 
 
@@ -198,9 +204,15 @@ class Attempts:
         self._request = request
         self._logs = logs
         self._stored = stored
-        self._ready: tuple[Models, LiveSeason] | None = self._build()
+        ready = self._build()
+        self._ready: tuple[Models, LiveSeason] | None = ready
         clock = SystemClock()
         now_ns = clock.now_ns()
+        self.recorder: Recorder | None = None
+        if asked.record:
+            _, season = ready
+            self.recorder = Recorder(settings.recordings_folder, season.row, clock=clock, say=say)
+            market.tap(self.recorder.hear)
         self.backlog = Backlog(market.source)
         paced = asked.feed == "venues"
         self.pulse = Pulse(bar_s=market.resolution_ns / NS_PER_S if paced else None)
@@ -253,10 +265,13 @@ class Attempts:
         with opened as store, along as followers:
             self.say(f"season {self.name} in {place(self.url)}: hydra stop ends it,"
                      " hydra status looks")  # fmt: skip
+            kept = SeasonBars(self.url, store.season_id)
+            if self.recorder is not None:
+                self.recorder.complete(kept.load(season.instruments))
             yield Daemon(
                 season=season,
                 store=store,
-                kept=SeasonBars(self.url, store.season_id),
+                kept=kept,
                 models=models,
                 backlog=self.backlog,
                 past=self.market.past,
@@ -266,6 +281,7 @@ class Attempts:
                 board=self.board,
                 say=self.say,
                 followed=followers.update,
+                on_kept=self.recorder.keep if self.recorder is not None else lambda bars: None,
             )
 
 
@@ -285,13 +301,20 @@ def _play(attempts: Attempts, log: Logger | None) -> None:
         )
         return await supervisor.run()
 
-    with Sentinel(
-        attempts.pulse,
-        attempts.board,
-        folder=settings.home.expanduser(),
-        prices_s=settings.alarm_after_s,
-        command=shlex.split(settings.alarm_command),
-        warn=partial(_warn, log),
+    recording: AbstractContextManager[object] = nullcontext()
+    if attempts.recorder is not None:
+        recording = attempts.recorder
+        say(f"recording to {attempts.recorder.folder}")
+    with (
+        recording,
+        Sentinel(
+            attempts.pulse,
+            attempts.board,
+            folder=settings.home.expanduser(),
+            prices_s=settings.alarm_after_s,
+            command=shlex.split(settings.alarm_command),
+            warn=partial(_warn, log),
+        ),
     ):
         digest = asyncio.run(run())
     if digest is None:

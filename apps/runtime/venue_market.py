@@ -13,6 +13,7 @@ from hydra.feeds.history.past import VenuePast
 from hydra.feeds.history.venues import venue_named
 from hydra.feeds.minutes import Minute
 from hydra.feeds.venue_minutes import Addresses, VenueMinutes, live_minutes
+from hydra.market.events import Event
 from hydra.market.instruments import Instrument
 from hydra.settings import Settings
 
@@ -37,8 +38,13 @@ class VenueMarket:
         self._resolution_ns = resolution_ns
         self._settings = settings
         self._say = say
+        self._listen: Callable[[Sequence[Event]], None] = lambda events: None
         self._http: httpx2.AsyncClient | None = None
         self.live: VenueMinutes | None = None
+
+    def tap(self, listen: Callable[[Sequence[Event]], None]) -> None:
+        """Let somebody hear all events. To be called before the market is read."""
+        self._listen = listen
 
     async def minutes(self) -> AsyncIterator[Minute]:
         clock = SystemClock()
@@ -52,6 +58,7 @@ class VenueMarket:
             http=self._http,
             resolution_ns=self._resolution_ns,
             tell=self._tell,
+            listen=self._listen,
             addresses=Addresses(
                 coinbase_ws=self._settings.coinbase_ws_url,
                 binance_ws=self._settings.binance_ws_url,

@@ -73,6 +73,7 @@ class Settings(BaseModel):
     kill_switch: bool = _setting("KILL_SWITCH", default=False)
     gladiators: Path | None = _setting("HYDRA_GLADIATORS", default=None)
     audit: Path | None = _setting("HYDRA_AUDIT", default=None)
+    recordings: Path | None = _setting("HYDRA_RECORDINGS", default=None)
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)
     ] = _setting("LOG_LEVEL", default="info")  # fmt: skip
@@ -89,7 +90,7 @@ class Settings(BaseModel):
     binance_ws_url: str = _setting("BINANCE_WS_URL")
     bybit_ws_url: str = _setting("BYBIT_WS_URL")
 
-    @field_validator("home", "vault", "gladiators", "audit", "log_file")
+    @field_validator("home", "vault", "gladiators", "audit", "recordings", "log_file")
     @classmethod
     def _without_tilde(cls, path: Path | None) -> Path | None:
         try:
@@ -113,6 +114,11 @@ class Settings(BaseModel):
     def audit_file(self) -> Path:
         """Where the audit trail is: HYDRA_AUDIT, else `<home>/data/hydra/trade_audit_log.jsonl`."""
         return (self.audit or self._data_folder / "trade_audit_log.jsonl").absolute()
+
+    @property
+    def recordings_folder(self) -> Path:
+        """Where recordings lie: HYDRA_RECORDINGS, else `<home>/data/hydra/recordings`."""
+        return (self.recordings or self._data_folder / "recordings").absolute()
 
     @property
     def vault_file(self) -> Path:

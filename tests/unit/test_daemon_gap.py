@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from apps.runtime.backlog import Backlog
-from apps.runtime.daemon import LATE, LATE_S, MADE_UP
+from apps.runtime.daemon import LATE_S
+from apps.runtime.kept import LATE, MADE_UP
 from hydra.clock import NS_PER_S, ManualClock
 from hydra.storage.bars import SeasonBars
 from hydra.storage.database import reading

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from sqlalchemy import Row, insert, select
+from sqlalchemy import insert, select
 
 from hydra.errors import StorageError
 from hydra.market.bars import BarTable
@@ -42,33 +42,10 @@ class SeasonBars:
 
     def append(self, bars: Iterable[KeptBar]) -> None:
         """Keep bars, all or none. Raises StorageError, also for one that is kept already."""
-        values = [self._values(bar) for bar in bars]
+        values = [{"season_id": self._season_id} | values_of(bar) for bar in bars]
         if values:
             with writing(self._url) as connection:
                 connection.execute(insert(tables.season_bars), values)
-
-    def _values(self, bar: KeptBar) -> dict[str, object]:
-        table = bar.table
-        if len(table) != 1:
-            raise ValueError(f"a table of {len(table)} bars, not one")
-        volume = float(table.volume[0])
-        prices = {
-            f"{side}_{part}": int(getattr(table, f"{side}_{part}")[0])
-            for side in SIDES
-            for part in tables.OHLC
-        }
-        return {
-            "season_id": self._season_id,
-            "symbol": table.symbol,
-            "open_ns": int(table.open_ns[0]),
-            "resolution_ns": table.resolution_ns,
-            "source": table.source,
-            "real_spread": int(table.real_spread),
-            **prices,
-            **{part: float(getattr(table, part)[0]) for part in tables.OHLC},
-            "volume": None if math.isnan(volume) else volume,
-            "unfit": bar.unfit,
-        }
 
     def load(self, instruments: Mapping[str, Instrument]) -> list[KeptBar]:
         """All kept bars, by the instant at which they close, then by symbol and length.
@@ -84,10 +61,35 @@ class SeasonBars:
             )
         )
         with reading(self._url) as connection:
-            return [_bar(row, instruments) for row in connection.execute(statement)]
+            return [bar_of(row, instruments) for row in connection.execute(statement)]
 
 
-def _bar(row: Row[*tuple[Any, ...]], instruments: Mapping[str, Instrument]) -> KeptBar:
+def values_of(bar: KeptBar) -> dict[str, object]:
+    """A kept bar by the columns of `season_bars` that tell of it."""
+    table = bar.table
+    if len(table) != 1:
+        raise ValueError(f"a table of {len(table)} bars, not one")
+    volume = float(table.volume[0])
+    prices = {
+        f"{side}_{part}": int(getattr(table, f"{side}_{part}")[0])
+        for side in SIDES
+        for part in tables.OHLC
+    }
+    return {
+        "symbol": table.symbol,
+        "open_ns": int(table.open_ns[0]),
+        "resolution_ns": table.resolution_ns,
+        "source": table.source,
+        "real_spread": int(table.real_spread),
+        **prices,
+        **{part: float(getattr(table, part)[0]) for part in tables.OHLC},
+        "volume": None if math.isnan(volume) else volume,
+        "unfit": bar.unfit,
+    }
+
+
+def bar_of(row: Any, instruments: Mapping[str, Instrument]) -> KeptBar:
+    """The kept bar of such columns, as attributes. Raises StorageError on an unknown symbol."""
     instrument = instruments.get(row.symbol)
     if instrument is None:
         raise StorageError(f"the season keeps bars of {row.symbol}, which it does not trade")

@@ -118,6 +118,12 @@ class BufferedSeasonStore(ABC):
     def engine(self, row: EngineRow) -> None:
         self._engines[row.engine] = row
 
+    def hear(self, external: tuple[tuple[int, str, bytes], ...], until_cycle: int) -> None:
+        """Let a new season hear again what reached an earlier one from outside, and nothing else
+        up to the cycle `until_cycle`. To be called before Mother looks."""
+        self._external = external
+        self._stored_cycle = until_cycle
+
     @property
     def stored_cycle(self) -> int:
         return self._stored_cycle

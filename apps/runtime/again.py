@@ -1,0 +1,276 @@
+"""A live season played again: from the bars that it kept, hearing what it heard."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+from pathlib import Path
+
+import msgspec
+
+from apps.cli.models import Models
+from apps.cli.options import instant_ns
+from apps.runtime.kept import chunk_of, show_warm
+from apps.runtime.live_season import LiveSeason, asked_for, build_live
+from hydra.engines.llm.roster import Gladiator
+from hydra.errors import ConfigError, JournalFault
+from hydra.feeds.cycles import Cycles, joined
+from hydra.feeds.recording import Recording
+from hydra.market.bars import BarTable, Chunk, Stream
+from hydra.market.instruments import Instrument
+from hydra.market.timeframes import timeframe_ns
+from hydra.mother.contestants import Contestant
+from hydra.mother.mother import Mother
+from hydra.mother.plan import SeasonPlan
+from hydra.storage import queries
+from hydra.storage.bars import KeptBar, SeasonBars
+from hydra.storage.database import reading
+from hydra.storage.journal import read_chain
+from hydra.storage.store import SqlSeasonStore
+from hydra.tournament.season import EngineRow, SeasonRow
+
+COMMIT_MS = 250  # as of any replay
+AGAIN = "again"  # of a season's settings: which season it repeats
+
+
+class KeptFeed:
+    """The cycles of kept bars, oldest first."""
+
+    def __init__(self, cycles: Cycles, bars: Sequence[KeptBar], most: int | None) -> None:
+        """`bars` in order; of them the first `most` cycles."""
+        groups = [list(group) for _, group in groupby(bars, key=lambda bar: bar.close_ns)]
+        self._groups = groups[:most]
+        self._cycles = cycles
+
+    @property
+    def cycles(self) -> int:
+        return len(self._groups)
+
+    def chunks(self) -> Iterator[Chunk]:
+        """To be called once: coarse bars are gathered from what came before."""
+        for group in self._groups:
+            chunk = chunk_of(self._cycles, group[0].close_ns, group)
+            if chunk is not None:
+                yield chunk
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Again:
+    """A live season that is ready to be played again under another name."""
+
+    live: LiveSeason
+    row: SeasonRow
+    plan: SeasonPlan
+    repeats: str  # the season that is played again
+    compares: bool  # whether its journal is there, and the repetition is to equal it
+    is_whole: bool  # to its very end
+    feed: KeptFeed
+    engine_bars: int
+    warnings: tuple[str, ...]
+    cycles: Cycles
+    warm: Sequence[KeptBar]
+    external: tuple[tuple[int, str, bytes], ...]
+
+    @property
+    def contestants(self) -> tuple[Contestant, ...]:
+        return self.live.contestants
+
+    @property
+    def absent(self) -> tuple[EngineRow, ...]:
+        return self.live.absent
+
+    @property
+    def gladiators(self) -> tuple[Gladiator, ...]:
+        return self.live.gladiators
+
+    @property
+    def models(self) -> str:
+        return self.live.models
+
+    @property
+    def streams(self) -> tuple[Stream, ...]:
+        return self.live.streams
+
+    def begin(self, mother: Mother) -> None:
+        """What the season saw before its first bar. To be called before it is played."""
+        show_warm(mother, self.cycles, self.streams, self.warm)
+
+    def listen(self, store: SqlSeasonStore) -> None:
+        """Let the season hear what the other one heard, at the same cycles. Before Mother is."""
+        if self.compares:
+            store.hear(self.external, self.feed.cycles)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Stored:
+    """The season in the database."""
+
+    summary: queries.SeasonSummary
+    season_id: int
+    external: tuple[tuple[int, str, bytes], ...]
+
+
+def repeat(
+    url: str,
+    new_name: str,
+    *,
+    season: str | None,
+    recorded: Path | None,
+    start: str | None,
+    end: str | None,
+) -> tuple[Again, Models]:
+    """Build it, from the database's bars, or from those of a recording's folder.
+
+    `start`, `end` leave out bars as in any replay. Raises ConfigError, StorageError, DataFault
+    and JournalFault.
+    """
+    recording = None if recorded is None else Recording(recorded)
+    before = recording.season if recording is not None else None
+    name = season or (before.name if before is not None else "")
+    stored = _stored(url, name, before)
+    if stored is not None:
+        before = stored.summary.season
+    if before is None:
+        raise ConfigError(f"there is no season {name} in the database; hydra seasons lists them")
+    request = asked_for(before)
+    instruments = _instruments(before)
+    if recording is not None:
+        bars = recording.bars(instruments)
+    else:
+        assert stored is not None
+        bars = SeasonBars(url, stored.season_id).load(instruments)
+    start_ns = _start_ns(before)
+    from_ns, to_ns = instant_ns(start, "--from"), instant_ns(end, "--to")
+    is_part = from_ns is not None and from_ns > start_ns
+    warnings = []
+    if is_part:
+        warnings.append(
+            f"it begins in the middle of season {name}, with accounts as at a beginning: its"
+            " journal is one of its own, and what the kill switch did then is not heard"
+        )
+    elif stored is None:
+        warnings.append(
+            f"the database has no season {name}: neither what the kill switch did nor what models"
+            " answered can be heard, and there is no journal to compare with"
+        )
+    models = Models(url, recording=name) if stored is not None else Models(url)
+    off = stored is None or request.models == "off"
+    request = replace(
+        request,
+        models="off" if off else "recorded",
+        recording=None if off else name,
+    )
+    live = build_live(
+        new_name,
+        request,
+        list(instruments.values()),
+        resolution_ns=_resolution_ns(before),
+        start_ns=from_ns if is_part and from_ns is not None else start_ns,
+        kill_switch=False,
+        client=models,
+        feed={},
+        before=before,
+    )
+    models.seat(live.gladiators)
+    warm = [bar for bar in bars if bar.close_ns <= start_ns]
+    played = [bar for bar in bars if bar.close_ns > start_ns]
+    if to_ns is not None:
+        played = [bar for bar in played if bar.close_ns <= to_ns]
+    cycles = Cycles(live.streams, live.empty)
+    if is_part:
+        assert from_ns is not None
+        earlier = [bar for bar in played if bar.close_ns <= from_ns]
+        warm = _seen(live, [*warm, *earlier], start_ns)
+        played = [bar for bar in played if bar.close_ns > from_ns]
+    compares = stored is not None and not is_part
+    most = max(0, stored.summary.cycle) if stored is not None and compares else None
+    feed = KeptFeed(cycles, played, most)
+    if not feed.cycles:
+        raise ConfigError(f"season {name} has no bars to play between --from and --to")
+    told = {"season": name, "from": start, "to": end}
+    settings = {k: v for k, v in live.row.settings.items() if k != "feed"} | {AGAIN: told}
+    return Again(
+        live=live,
+        row=msgspec.structs.replace(live.row, settings=settings),
+        plan=replace(live.plan, is_live=False, commit_ms=COMMIT_MS),
+        repeats=name,
+        compares=compares,
+        is_whole=(
+            stored is not None
+            and stored.summary.state == "finished"
+            and feed.cycles == stored.summary.cycle
+        ),
+        feed=feed,
+        engine_bars=len(played) * len(live.contestants),
+        warnings=tuple(warnings),
+        cycles=cycles,
+        warm=warm,
+        external=stored.external if stored is not None else (),
+    ), models
+
+
+def _stored(url: str, name: str, recorded: SeasonRow | None) -> _Stored | None:
+    """The season of that name, its journal verified; None where there is none."""
+    with reading(url) as connection:
+        if name not in [one.season.name for one in queries.seasons(connection)]:
+            return None
+        summary = queries.season(connection, name)
+        season_id = queries.find_season(connection, name).id
+        if recorded is not None and recorded != _as_json(summary.season):
+            raise ConfigError(
+                f"season {name} of the database is not the one that was recorded: give another --db"
+            )
+        chain = read_chain(
+            connection, season_id, count=summary.journal_count, digest=summary.digest
+        )
+    if chain.fault:
+        raise JournalFault(f"season {name} cannot be played again: {chain.fault}")
+    return _Stored(summary=summary, season_id=season_id, external=chain.external)
+
+
+def _as_json(row: SeasonRow) -> SeasonRow:
+    return msgspec.json.decode(msgspec.json.encode(row), type=SeasonRow)
+
+
+def _seen(live: LiveSeason, bars: Sequence[KeptBar], start_ns: int) -> list[KeptBar]:
+    """Bars from before a part, those gathered from finer ones included."""
+    cycles = Cycles(live.streams, live.empty)
+    warm = [bar for bar in bars if bar.close_ns <= start_ns]
+    fine: dict[str, list[BarTable]] = {}
+    for bar in warm:
+        fine.setdefault(bar.table.symbol, [])
+        if bar.table.resolution_ns == live.empty[bar.table.symbol].resolution_ns:
+            fine[bar.table.symbol].append(bar.table)
+    cycles.begin({symbol: joined(tables) for symbol, tables in fine.items() if tables})
+    seen = list(warm)
+    later = [bar for bar in bars if bar.close_ns > start_ns]
+    for close_ns, group in groupby(later, key=lambda bar: bar.close_ns):
+        chunk = chunk_of(cycles, close_ns, list(group))
+        if chunk is not None:
+            seen += [KeptBar(table) for table in chunk.tables if len(table)]
+    return seen
+
+
+def _instruments(row: SeasonRow) -> dict[str, Instrument]:
+    try:
+        return msgspec.convert(row.settings.get("instruments"), dict[str, Instrument])
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"season {row.name} does not say what it traded: {error}") from error
+
+
+def _start_ns(row: SeasonRow) -> int:
+    plan = row.settings.get("plan")
+    start = plan.get("start_ns") if isinstance(plan, dict) else None
+    if not isinstance(start, int):
+        raise ConfigError(f"season {row.name} does not say when it began")
+    return start
+
+
+def _resolution_ns(row: SeasonRow) -> int:
+    """Of the finest bars."""
+    streams = row.settings.get("streams")
+    names = [one["resolution"] for one in streams] if isinstance(streams, list) else []
+    if not names:
+        raise ConfigError(f"season {row.name} does not say which bars it played")
+    return min(timeframe_ns(str(name)) for name in names)
