@@ -31,6 +31,8 @@ KINDS = (
     "external.kill",
     "external.release",
     "external.timeout",
+    "external.answer",
+    "external.lost",
 )
 
 

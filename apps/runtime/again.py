@@ -154,7 +154,7 @@ def repeat(
             f"the database has no season {name}: neither what the kill switch did nor what models"
             " answered can be heard, and there is no journal to compare with"
         )
-    models = Models(url, recording=name) if stored is not None else Models(url)
+    models = _answering(url, name, stored, is_part=is_part)
     off = stored is None or request.models == "off"
     request = replace(
         request,
@@ -227,6 +227,14 @@ def _stored(url: str, name: str, recorded: SeasonRow | None) -> _Stored | None:
     if chain.fault:
         raise JournalFault(f"season {name} cannot be played again: {chain.fault}")
     return _Stored(summary=summary, season_id=season_id, external=chain.external)
+
+
+def _answering(url: str, name: str, stored: _Stored | None, *, is_part: bool) -> Models:
+    """Who answers: the recording alone."""
+    if stored is None:
+        return Models(url)  # whom nobody asks: the gladiators are on the bench
+    lost_until_ns = None if is_part else stored.summary.at_ns
+    return Models(url, recording=name, lost_until_ns=lost_until_ns)
 
 
 def _as_json(row: SeasonRow) -> SeasonRow:

@@ -230,6 +230,8 @@ class Attempts:
             self.url,
             resumed=self.name if self._stored is not None else None,
             timely=self.asked.feed == "venues",
+            # What was asked in the last cycle that is stored can still be answered.
+            lost_until_ns=self._stored.at_ns - 1 if self._stored is not None else None,
         )
         season = build_live(
             self.name,

@@ -174,6 +174,7 @@ class Mother:
             consensus=self._consensus,
             mail=self._mail,
             questions=self._questions,
+            store=store,
             finest_ns=min(stream.resolution_ns for stream in streams),
             plays=lambda engine: engine not in self._scores.states,
             on_sound=self._discipline.trusted,
