@@ -83,13 +83,13 @@ class _Ticks:
 class Buffer:
     """What was heard since the last flush. `held`: its size in numbers of 8 bytes."""
 
-    __slots__ = ("_ticks", "bars", "events", "held", "notes")
+    __slots__ = ("_ticks", "bars", "held", "notes")
 
     def __init__(self) -> None:
         self._ticks: dict[int, _Ticks] = {}  # by the listing's identity: hashing costs more
         self.notes: list[dict[str, object]] = []
         self.bars: list[tuple[int, KeptBar]] = []
-        self.held = self.events = 0
+        self.held = 0
 
     def add(self, seq: int, event: Event) -> None:
         """Take an event. Raises OverflowError where a number of it has more than 63 bits; then
@@ -103,7 +103,6 @@ class Buffer:
             self._add(ticks, seq, event)
         else:
             self.note(seq, _NAMES[kind], event.at_ns, event)
-        self.events += 1
 
     def _add(self, ticks: _Ticks, seq: int, event: Event) -> None:
         match event:

@@ -13,14 +13,15 @@ counts them, holds bars back, and tries again with the next flush.
 from __future__ import annotations
 
 import os
-import re
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+from urllib.parse import quote
 
 import msgspec
 import polars as pl
@@ -50,7 +51,6 @@ SEAL_ROWS = 400_000  # of one kind: more fresh ones are sealed at once
 MOST_HELD = 8_000_000  # numbers of 8 bytes in the buffer; what comes beyond is dropped
 _EARLY = 1_000_000  # with so many it is flushed before its time
 _GROUP_ROWS = 25_000
-_UNSAFE = re.compile(r"[^A-Za-z0-9._]")
 _PARTIAL = ".partial"
 
 
@@ -130,7 +130,7 @@ class Recorder:
         known = recording.bar_keys()
         with self._lock:  # those that could not be written
             known |= {_key(bar) for _, bar in self._buffer.bars}
-        first = min(recording.days(), default="")
+        first = min((day for day in recording.days() if recording.files(day, BARS)), default="")
         missing = [bar for bar in bars if _key(bar) not in known and self._day_of(bar) >= first]
         self.keep(missing)
         return len(missing)
@@ -155,6 +155,8 @@ class Recorder:
             self._thread = None
         self.flush()
         self.seal()
+        if self._unsaid:
+            self._say(f"{self._unsaid:,} events could not be recorded")
 
     def __enter__(self) -> Self:
         return self.start()
@@ -188,12 +190,22 @@ class Recorder:
                 buffer.note(self._seq + 1, DROPPED, self._seq, text=str(self._unsaid))
                 self._seq += 1
             unsaid, self._unsaid = self._unsaid, 0
-        if self._tried(lambda: self._write(buffer)):
-            self._lost += unsaid
-        else:
+        lost = 0
+        for kind, rows in self._rows(buffer).items():
+            if self._tried(partial(self._write, kind, rows)):
+                continue
+            if kind == BARS:
+                with self._lock:
+                    self._buffer.bars[:0] = buffer.bars
+            elif kind == FEED:
+                lost += unsaid + int((~rows["kind"].is_in([BEGUN, DROPPED])).sum())
+                unsaid = 0
+            else:
+                lost += rows["seq"].n_unique()
+        self._lost += unsaid
+        if lost:
             with self._lock:
-                self._unsaid += unsaid + buffer.events
-                self._buffer.bars[:0] = buffer.bars
+                self._unsaid += lost
         for day, kind in list(self._fresh_rows):
             is_over = day < self._newest.get(kind, day)
             if is_over or self._fresh_rows[day, kind] >= SEAL_ROWS:
@@ -241,14 +253,18 @@ class Recorder:
         self._fresh_rows.clear()
         return highest
 
-    def _write(self, buffer: Buffer) -> None:
-        for kind, frames in buffer.frames().items():
-            if not frames:
-                continue
-            rows = pl.concat(frames).sort("seq", maintain_order=True)
-            days = self._days(rows, kind)
-            for day in days.unique().sort().to_list():
-                self._write_fresh(day, kind, rows.filter(days == day))
+    def _rows(self, buffer: Buffer) -> dict[str, pl.DataFrame]:
+        """What was heard, by kind, in the order in which it was."""
+        return {
+            kind: pl.concat(frames).sort("seq", maintain_order=True)
+            for kind, frames in buffer.frames().items()
+            if frames
+        }
+
+    def _write(self, kind: str, rows: pl.DataFrame) -> None:
+        days = self._days(rows, kind)
+        for day in days.unique().sort().to_list():
+            self._write_fresh(day, kind, rows.filter(days == day))
 
     def _write_fresh(self, day: str, kind: str, rows: pl.DataFrame) -> None:
         folder = self.folder / day / FRESH
@@ -344,7 +360,7 @@ def _name(rows: pl.DataFrame, kind: str) -> str:
         words = [rows["source"][0], rows["symbol"][0]]
     else:
         words = [rows["source"][0] or "recorder"]
-    return "-".join(_UNSAFE.sub("_", word) for word in words)
+    return "-".join(quote(word, safe="") for word in words)
 
 
 def _parquet(rows: pl.DataFrame) -> bytes:
@@ -356,14 +372,14 @@ def _parquet(rows: pl.DataFrame) -> bytes:
 
 def _write_whole(path: Path, content: bytes) -> None:
     """Whole and durable, or not at all. Raises OSError."""
-    partial = path.with_name(path.name + _PARTIAL)
+    unfinished = path.with_name(path.name + _PARTIAL)
     try:
-        with partial.open("wb") as file:
+        with unfinished.open("wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        partial.replace(path)
+        unfinished.replace(path)
     except OSError:
         with suppress(OSError):
-            partial.unlink(missing_ok=True)
+            unfinished.unlink(missing_ok=True)
         raise

@@ -102,7 +102,7 @@ class Recording:
         ]
         newest = -1
         for seq, event in merge(*sources, key=lambda one: one[0]):
-            if seq > newest:
+            if seq != newest:
                 newest = seq
                 yield event
 
