@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
@@ -31,6 +31,7 @@ from hydra.storage.store import SqlSeasonStore
 from hydra.tournament.season import EngineRow, SeasonRow
 
 COMMIT_MS = 250  # as of any replay
+LATEST_NS = 2**63 - 1
 AGAIN = "again"  # of a season's settings: which season it repeats
 
 
@@ -111,6 +112,17 @@ class _Stored:
     external: tuple[tuple[int, str, bytes], ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Before:
+    """The season that is to be played again."""
+
+    row: SeasonRow
+    stored: _Stored | None  # None: of a recording alone
+    bars: Sequence[KeptBar]
+    instruments: Mapping[str, Instrument]
+    start_ns: int
+
+
 def repeat(
     url: str,
     new_name: str,
@@ -125,72 +137,49 @@ def repeat(
     `start`, `end` leave out bars as in any replay. Raises ConfigError, StorageError, DataFault
     and JournalFault.
     """
-    recording = None if recorded is None else Recording(recorded)
-    before = recording.season if recording is not None else None
-    name = season or (before.name if before is not None else "")
-    stored = _stored(url, name, before)
-    if stored is not None:
-        before = stored.summary.season
-    if before is None:
-        raise ConfigError(f"there is no season {name} in the database; hydra seasons lists them")
-    request = asked_for(before)
-    instruments = _instruments(before)
-    if recording is not None:
-        bars = recording.bars(instruments)
-    else:
-        assert stored is not None
-        bars = SeasonBars(url, stored.season_id).load(instruments)
-    start_ns = _start_ns(before)
+    before = _before(url, season, recorded)
+    stored, name, start_ns = before.stored, before.row.name, before.start_ns
     from_ns, to_ns = instant_ns(start, "--from"), instant_ns(end, "--to")
-    is_part = from_ns is not None and from_ns > start_ns
-    warnings = []
-    if is_part:
-        warnings.append(
-            f"it begins in the middle of season {name}, with accounts as at a beginning: its"
-            " journal is one of its own, and what the kill switch did then is not heard"
-        )
-    elif stored is None:
-        warnings.append(
-            f"the database has no season {name}: neither what the kill switch did nor what models"
-            " answered can be heard, and there is no journal to compare with"
-        )
-    models = _answering(url, name, stored, is_part=is_part)
-    off = stored is None or request.models == "off"
-    request = replace(
-        request,
-        models="off" if off else "recorded",
-        recording=None if off else name,
+    if from_ns is not None and from_ns <= start_ns:
+        from_ns = None  # all of it
+    compares = stored is not None and from_ns is None
+    request = asked_for(before.row)
+    is_off = stored is None or request.models == "off"
+    models = Models(
+        url,
+        recording=None if stored is None else name,
+        lost_until_ns=stored.summary.at_ns if stored is not None and compares else None,
     )
     live = build_live(
         new_name,
-        request,
-        list(instruments.values()),
-        resolution_ns=_resolution_ns(before),
-        start_ns=from_ns if is_part and from_ns is not None else start_ns,
+        replace(
+            request,
+            models="off" if is_off else "recorded",
+            recording=None if is_off else name,
+        ),
+        list(before.instruments.values()),
+        resolution_ns=_resolution_ns(before.row),
+        start_ns=start_ns if from_ns is None else from_ns,
         kill_switch=False,
         client=models,
         feed={},
-        before=before,
+        before=before.row,
     )
     models.seat(live.gladiators)
-    warm = [bar for bar in bars if bar.close_ns <= start_ns]
-    played = [bar for bar in bars if bar.close_ns > start_ns]
-    if to_ns is not None:
-        played = [bar for bar in played if bar.close_ns <= to_ns]
-    cycles = Cycles(live.streams, live.empty)
-    if is_part:
-        assert from_ns is not None
-        earlier = [bar for bar in played if bar.close_ns <= from_ns]
-        warm = _seen(live, [*warm, *earlier], start_ns)
+    ends_ns = LATEST_NS if to_ns is None else to_ns
+    warm = [bar for bar in before.bars if bar.close_ns <= start_ns]
+    played = [bar for bar in before.bars if start_ns < bar.close_ns <= ends_ns]
+    if from_ns is not None:
+        warm += _seen(live, warm, [bar for bar in played if bar.close_ns <= from_ns])
         played = [bar for bar in played if bar.close_ns > from_ns]
-    compares = stored is not None and not is_part
+    cycles = Cycles(live.streams, live.empty)
     most = max(0, stored.summary.cycle) if stored is not None and compares else None
     feed = KeptFeed(cycles, played, most)
     if not feed.cycles:
         raise ConfigError(f"season {name} has no bars to play between --from and --to")
-    told = {"season": name, "from": start, "to": end}
-    settings = {k: v for k, v in live.row.settings.items() if k != "feed"} | {AGAIN: told}
-    return Again(
+    told = {AGAIN: {"season": name, "from": start, "to": end}}
+    settings = {k: v for k, v in live.row.settings.items() if k != "feed"} | told
+    again = Again(
         live=live,
         row=msgspec.structs.replace(live.row, settings=settings),
         plan=replace(live.plan, is_live=False, commit_ms=COMMIT_MS),
@@ -203,11 +192,46 @@ def repeat(
         ),
         feed=feed,
         engine_bars=len(played) * len(live.contestants),
-        warnings=tuple(warnings),
+        warnings=_warnings(name, is_part=from_ns is not None, is_stored=stored is not None),
         cycles=cycles,
         warm=warm,
         external=stored.external if stored is not None else (),
-    ), models
+    )
+    return again, models
+
+
+def _warnings(name: str, *, is_part: bool, is_stored: bool) -> tuple[str, ...]:
+    if is_part:
+        return (
+            f"it begins in the middle of season {name}, with accounts as at a beginning: its"
+            " journal is one of its own, and what the kill switch did then is not heard",
+        )
+    if not is_stored:
+        return (
+            f"the database has no season {name}: neither what the kill switch did nor what models"
+            " answered can be heard, and there is no journal to compare with",
+        )
+    return ()
+
+
+def _before(url: str, season: str | None, recorded: Path | None) -> _Before:
+    recording = None if recorded is None else Recording(recorded)
+    row = None if recording is None else recording.season
+    name = season or ("" if row is None else row.name)
+    stored = _stored(url, name, row)
+    row = row if stored is None else stored.summary.season
+    if row is None:
+        raise ConfigError(f"there is no season {name} in the database; hydra seasons lists them")
+    asked_for(row)  # a live one?
+    instruments = _instruments(row)
+    if recording is not None:
+        bars = recording.bars(instruments)
+    else:
+        assert stored is not None
+        bars = SeasonBars(url, stored.season_id).load(instruments)
+    return _Before(
+        row=row, stored=stored, bars=bars, instruments=instruments, start_ns=_start_ns(row)
+    )
 
 
 def _stored(url: str, name: str, recorded: SeasonRow | None) -> _Stored | None:
@@ -229,30 +253,19 @@ def _stored(url: str, name: str, recorded: SeasonRow | None) -> _Stored | None:
     return _Stored(summary=summary, season_id=season_id, external=chain.external)
 
 
-def _answering(url: str, name: str, stored: _Stored | None, *, is_part: bool) -> Models:
-    """Who answers: the recording alone."""
-    if stored is None:
-        return Models(url)  # whom nobody asks: the gladiators are on the bench
-    lost_until_ns = None if is_part else stored.summary.at_ns
-    return Models(url, recording=name, lost_until_ns=lost_until_ns)
-
-
 def _as_json(row: SeasonRow) -> SeasonRow:
     return msgspec.json.decode(msgspec.json.encode(row), type=SeasonRow)
 
 
-def _seen(live: LiveSeason, bars: Sequence[KeptBar], start_ns: int) -> list[KeptBar]:
-    """Bars from before a part, those gathered from finer ones included."""
+def _seen(live: LiveSeason, warm: Sequence[KeptBar], later: Sequence[KeptBar]) -> list[KeptBar]:
+    """Bars from before a part but after `warm`, those gathered from finer ones included."""
     cycles = Cycles(live.streams, live.empty)
-    warm = [bar for bar in bars if bar.close_ns <= start_ns]
     fine: dict[str, list[BarTable]] = {}
     for bar in warm:
-        fine.setdefault(bar.table.symbol, [])
         if bar.table.resolution_ns == live.empty[bar.table.symbol].resolution_ns:
-            fine[bar.table.symbol].append(bar.table)
-    cycles.begin({symbol: joined(tables) for symbol, tables in fine.items() if tables})
-    seen = list(warm)
-    later = [bar for bar in bars if bar.close_ns > start_ns]
+            fine.setdefault(bar.table.symbol, []).append(bar.table)
+    cycles.begin({symbol: joined(tables) for symbol, tables in fine.items()})
+    seen: list[KeptBar] = []
     for close_ns, group in groupby(later, key=lambda bar: bar.close_ns):
         chunk = chunk_of(cycles, close_ns, list(group))
         if chunk is not None:

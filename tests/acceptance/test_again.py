@@ -12,6 +12,7 @@ import sys
 import threading
 from contextlib import closing
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -271,16 +272,22 @@ def test_gladiators_whose_answers_are_late_or_lost_repeat_and_nobody_is_asked(
     )
     monkeypatch.setenv("OPENAI_API_KEY", "canary")
 
+    questions, hangs = count(1), threading.Event()
+
     def slow(heard: Heard) -> Say:
-        return replace(lively(heard), wait_s=0.15)
+        is_fifth = next(questions) == 5
+        return replace(lively(heard), wait_s=0.15, event=hangs if is_fifth else None)
 
     with LoopbackModels(slow, key="") as server:
         monkeypatch.setenv("OPENAI_BASE_URL", server.url("openai"))
         words = ["--season", "live", "--gladiators", str(roster)]
         child = start(home, *words, speed="600000", who="mine,ema_trend")
-        until(home, child, "live", 60)
+        while len(server.heard) < 5:
+            until(home, child, "live", 1)
+        until(home, child, "live", status.read(status.path_of(home, "live")).cycle + 5)
         child.kill()
         child.wait()
+        hangs.set()
         child = start(home, *words, speed="600000", who="mine,ema_trend")
         assert child.wait(timeout=120) == 0, child.communicate()
         heard = len(server.heard)
