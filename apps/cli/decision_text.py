@@ -33,6 +33,8 @@ KINDS = (
     "external.kill",
     "external.release",
     "external.timeout",
+    "external.answer",
+    "external.lost",
 )
 
 

@@ -16,6 +16,7 @@ from apps.cli import (
     gladiator_commands,
     guardian_commands,
     read_commands,
+    recording_commands,
     run_commands,
     vault_commands,
 )
@@ -47,6 +48,7 @@ app.command(rich_help_panel="Care")(config)
 app.command(rich_help_panel="Care")(clean)
 app.add_typer(database_commands.app, name="db", rich_help_panel="Care")
 app.add_typer(data_commands.app, name="data", rich_help_panel="Care")
+app.add_typer(recording_commands.app, name="recording", rich_help_panel="Care")
 app.add_typer(audit_commands.app, name="audit", rich_help_panel="Care")
 app.add_typer(vault_commands.app, name="vault", rich_help_panel="Care")
 
@@ -89,7 +91,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def _command_path(arguments: Sequence[str]) -> list[str]:
     """The leading words of a command line that name commands."""
-    groups = {"gladiators", "guardian", "db", "data", "audit", "vault"}
+    groups = {"gladiators", "guardian", "db", "data", "recording", "audit", "vault"}
     words = [word for word in arguments[:2] if not word.startswith("-")]
     names = {one.name or one.callback.__name__ for one in app.registered_commands if one.callback}
     if words and words[0] in groups:

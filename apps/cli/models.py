@@ -41,9 +41,11 @@ class Models:
         recording: str | None = None,
         resumed: str | None = None,
         timely: bool = False,
+        lost_until_ns: int | None = None,
     ) -> None:
         """`timely`: the market's time is the machine's, and a question that is repeated after
-        the program was not there is not put: its moment has passed.
+        the program was not there is not put: its moment has passed. `lost_until_ns`: of a live
+        season that was recorded; see RecordedModels.
         """
         self._timely = timely
         self._url = url
@@ -54,6 +56,7 @@ class Models:
         self._recorded = RecordedModels(
             recorded_calls(url, heard) if heard else (),
             otherwise=None if recording else self._Providers(self),
+            lost_until_ns=lost_until_ns,
         )
 
     class _Providers:

@@ -9,16 +9,17 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from types import FrameType
+from typing import Protocol
 
 import msgspec
 import typer
 from rich.console import Console
 from rich.text import Text
 
-from apps.cli.failures import INTERRUPTED, STORAGE, complain, warn
+from apps.cli.failures import INTERRUPTED, STORAGE, UNSOUND, complain, warn
 from apps.cli.followers import Followers, Logger, following, logged
 from apps.cli.live import Lines, Screen, Silence, View
 from apps.cli.models import Models, recording_of
@@ -26,16 +27,22 @@ from apps.cli.options import database_url, season_name
 from apps.cli.season import Request, Season, build_season, request_of
 from apps.cli.standings import show_standings, standing_rows
 from apps.cli.tables import make_console
+from apps.runtime.again import AGAIN, Again, repeat
 from hydra.clock import monotonic_ns
-from hydra.errors import JournalFault, StorageError
+from hydra.engines.llm.roster import Gladiator
+from hydra.errors import ConfigError, JournalFault, StorageError
+from hydra.market.bars import Chunk, Stream
+from hydra.mother.contestants import Contestant
 from hydra.mother.mother import Mother
+from hydra.mother.plan import SeasonPlan
 from hydra.settings import Settings, load_settings
 from hydra.storage import queries
+from hydra.storage.compare import compare
 from hydra.storage.database import place, reading
 from hydra.storage.schema import ensure
 from hydra.storage.store import next_season_name, open_season
 from hydra.tournament.ranking import Standing
-from hydra.tournament.season import SeasonRow
+from hydra.tournament.season import EngineRow, SeasonRow
 
 WATCHED_COMMIT_MS = 20  # of a short season, so that it is seen to run
 SHORT_CYCLES = 20_000
@@ -54,6 +61,41 @@ class Playing:
     as_json: bool
     audit: bool = False
     log: Path | None = None
+    again: str | None = None  # a live season that is played again
+    recorded: Path | None = None  # the folder of its recording
+
+
+class Playable(Protocol):
+    """A season that is ready to be played: of files, or a live one again."""
+
+    @property
+    def row(self) -> SeasonRow: ...
+    @property
+    def plan(self) -> SeasonPlan: ...
+    @property
+    def contestants(self) -> tuple[Contestant, ...]: ...
+    @property
+    def absent(self) -> tuple[EngineRow, ...]: ...
+    @property
+    def gladiators(self) -> tuple[Gladiator, ...]: ...
+    @property
+    def models(self) -> str: ...
+    @property
+    def streams(self) -> tuple[Stream, ...]: ...
+    @property
+    def feed(self) -> Feed: ...
+    @property
+    def engine_bars(self) -> int: ...
+    @property
+    def warnings(self) -> tuple[str, ...]: ...
+
+
+class Feed(Protocol):
+    """Whole cycles of bars, and how many there are."""
+
+    @property
+    def cycles(self) -> int: ...
+    def chunks(self) -> Iterator[Chunk]: ...
 
 
 def play(asked: Playing) -> None:
@@ -62,6 +104,8 @@ def play(asked: Playing) -> None:
     url = database_url(asked.db)
     if asked.season is not None:
         season_name(asked.season, "--season")
+    if asked.again is not None or asked.recorded is not None:
+        _refuse_more(asked)
     stored = _stored_season(url, asked) if asked.resume else None
     if stored is not None and stored.state == "finished":
         print(f"season {stored.season.name} is finished; nothing is left to play", file=sys.stderr)
@@ -81,7 +125,7 @@ def _play(
     stored: queries.SeasonSummary | None,
     log: Logger | None,
 ) -> None:
-    season, models = _season(asked, settings, url, stored.season if stored else None)
+    season, models = _ready(asked, settings, url, stored.season if stored else None)
     warnings = list(season.warnings)
     if settings.kill_switch:
         warnings.append("KILL_SWITCH is set in the environment: no engine may trade")
@@ -115,6 +159,56 @@ def _play(
             f"{models.missed} questions had no recorded reply, and their gladiators abstained:"
             " the season differs from the one that was recorded"
         )
+    if isinstance(season, Again):
+        _compare(asked, url, season)
+
+
+def _refuse_more(asked: Playing) -> None:
+    """Raises ConfigError where what is played again is to be played in another way."""
+    said = {f.name for f in fields(Request) if getattr(asked.request, f.name) is not None}
+    if asked.resume or said - {"start", "end"}:
+        raise ConfigError(
+            "--again and --recorded play a season as it was: beside them only --from, --to and"
+            " --season say how"
+        )
+
+
+def _ready(
+    asked: Playing, settings: Settings, url: str, stored: SeasonRow | None
+) -> tuple[Playable, Models]:
+    if asked.again is None and asked.recorded is None:
+        return _season(asked, settings, url, stored)
+    ensure(url)
+    folder = None if asked.recorded is None else asked.recorded.expanduser().absolute()
+    stem = asked.again or (folder.name if folder is not None else "season")
+    return repeat(
+        url,
+        asked.season or next_season_name(url, f"{stem}-again"),
+        season=asked.again,
+        recorded=folder,
+        start=asked.request.start,
+        end=asked.request.end,
+    )
+
+
+def _compare(asked: Playing, url: str, season: Again) -> None:
+    """Say whether the journal is that of the season that was played again."""
+    if not season.compares:
+        return
+    with reading(url) as connection:
+        found = compare(
+            connection,
+            season.repeats,
+            season.row.name,
+            until_cycle=None if season.is_whole else season.feed.cycles,
+        )
+    said = f"{found.equal:,} of {found.records:,} records equal those of season {season.repeats}"
+    if found.difference:
+        complain(f"{said}: {found.difference}")
+        raise typer.Exit(UNSOUND)
+    if not asked.quiet:
+        whole = "its whole journal" if season.is_whole else f"up to cycle {season.feed.cycles:,}"
+        print(f"{said}: {whole}", file=sys.stderr)
 
 
 def with_gladiators(asked: Playing, settings: Settings) -> Playing:
@@ -125,7 +219,7 @@ def with_gladiators(asked: Playing, settings: Settings) -> Playing:
     return replace(asked, request=replace(asked.request, gladiators=path))
 
 
-def _say_who_pays(asked: Playing, season: Season) -> None:
+def _say_who_pays(asked: Playing, season: Playable) -> None:
     """Before the first question: real models cost real money."""
     if asked.quiet or asked.as_json or season.models != "live":
         return
@@ -172,6 +266,8 @@ def _season(
 def _resumed(
     asked: Playing, settings: Settings, url: str, stored: SeasonRow
 ) -> tuple[Season, Models]:
+    if AGAIN in stored.settings:
+        raise ConfigError(f"season {stored.name} repeats another: play it again under a new name")
     before = request_of(stored)
     request = asked.request.over(before)
     # What was answered before it was interrupted is heard again, and not asked (or paid) twice.
@@ -195,7 +291,7 @@ def _audit_file(asked: Playing, settings: Settings) -> Path | None:
 def _run(
     asked: Playing,
     url: str,
-    season: Season,
+    season: Playable,
     models: Models,
     along: AbstractContextManager[Followers],
 ) -> None:
@@ -205,6 +301,8 @@ def _run(
     plan = replace(season.plan, commit_ms=WATCHED_COMMIT_MS) if shown and is_short else season.plan
     view: View = Silence()
     with open_season(url, season.row, resume=asked.resume) as store, along as followers:
+        if isinstance(season, Again):
+            season.listen(store)
 
         def on_commit(cycle: int, now_ns: int) -> None:
             view.update(cycle, now_ns)
@@ -218,6 +316,8 @@ def _run(
             absent=season.absent,
             on_commit=on_commit,
         )
+        if isinstance(season, Again):
+            season.begin(mother)
         if shown:
             view = _view(console, season, mother.places)
         try:
@@ -235,7 +335,7 @@ def _way_on(asked: Playing, name: str) -> str:
     return f"go on with: {called_as()} {again}"
 
 
-async def _played(mother: Mother, season: Season, models: Models) -> None:
+async def _played(mother: Mother, season: Playable, models: Models) -> None:
     try:
         await models.open()
         await mother.run(season.feed.chunks())
@@ -243,7 +343,7 @@ async def _played(mother: Mother, season: Season, models: Models) -> None:
         await models.aclose()
 
 
-def _view(console: Console, season: Season, places: Callable[[], Sequence[Standing]]) -> View:
+def _view(console: Console, season: Playable, places: Callable[[], Sequence[Standing]]) -> View:
     if not console.is_terminal:
         return Lines(season.feed.cycles, places)
     return Screen(

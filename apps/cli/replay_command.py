@@ -133,6 +133,22 @@ def replay(
             help="TOML that adds or changes gladiators; default: HYDRA_GLADIATORS.",
         ),
     ] = None,
+    again: Annotated[
+        str | None,
+        typer.Option(
+            "--again",
+            metavar="SEASON",
+            help="Play a live season again from the bars that it kept, and compare the journals.",
+        ),
+    ] = None,
+    recorded: Annotated[
+        Path | None,
+        typer.Option(
+            "--recorded",
+            metavar="DIR",
+            help="The same, from the Parquet that hydra run --record wrote: FOLDER/SEASON.",
+        ),
+    ] = None,
     audit: Audit = False,
     log: Log = None,
     db: Db = None,
@@ -150,6 +166,8 @@ def replay(
       hydra replay --bars data/sample/crypto_4h.csv --engines ema_trend,ema_trend:fast=5,slow=20
       hydra replay --resume
       hydra replay --models recorded --recording season-1
+      hydra replay --again live-1
+      hydra replay --recorded data/hydra/recordings/live-1
     """
     from apps.cli.play import Playing, play
     from apps.cli.season import Request, split_engines
@@ -185,6 +203,8 @@ def replay(
             as_json=as_json,
             audit=audit,
             log=None if log is None else log.expanduser().absolute(),
+            again=again,
+            recorded=recorded,
         )
     )
 

@@ -120,6 +120,12 @@ def run(
         Path | None,
         typer.Option("--gladiators", metavar="FILE", help="TOML; default: HYDRA_GLADIATORS."),
     ] = None,
+    record: Annotated[
+        bool,
+        typer.Option(
+            "--record", help="Keep all that the market tells as Parquet, in HYDRA_RECORDINGS."
+        ),
+    ] = False,
     audit: Audit = False,
     log: Log = None,
     db: Db = None,
@@ -169,6 +175,7 @@ def run(
             quiet=quiet,
             audit=audit,
             log=log.expanduser().absolute() if log else None,
+            record=record,
         )
     )
 

@@ -11,7 +11,7 @@ A fault of the database is such a death, but of the `Daemon` alone: the `Supervi
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Protocol
@@ -19,7 +19,7 @@ from typing import Protocol
 from apps.cli.models import Models
 from apps.runtime.backlog import Backlog
 from apps.runtime.jobs import Jobs
-from apps.runtime.kept import cycles_of, show_warm
+from apps.runtime.kept import begin, cycles_of
 from apps.runtime.live_season import LiveSeason
 from apps.runtime.sentinel import Pulse
 from apps.runtime.status import Board
@@ -32,7 +32,7 @@ from hydra.feeds.tables import rows_between
 from hydra.market.bars import BarTable, Chunk
 from hydra.market.timeframes import timeframe_name
 from hydra.mother.mother import Mother
-from hydra.storage.bars import KeptBar, SeasonBars
+from hydra.storage.bars import KeptBar, SeasonBars, singly
 from hydra.storage.store import SqlSeasonStore
 
 WEEKEND_NS = 3 * NS_PER_DAY  # and a holiday
@@ -64,6 +64,7 @@ class Daemon:
     say: Callable[[str], None]
     followed: Callable[[], object] = lambda: None  # told of every commit
     jobs: Jobs | None = None
+    on_kept: Callable[[Sequence[KeptBar]], object] = lambda bars: None  # told of bars once kept
     has_played: bool = field(default=False, init=False)  # a minute that was not stored before
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
     _unfit: dict[str, str] = field(default_factory=dict)  # by symbol, of the newest minute
@@ -89,7 +90,7 @@ class Daemon:
         try:
             self.backlog.oldest()  # the venues are heard while the past is made up for
             await self.models.open()
-            digest = await self._mother.run(self._chunks(self._mother))
+            digest = await self._mother.run(self._chunks())
         except _Stopped:
             self._tell("stopped")
             return None
@@ -103,14 +104,15 @@ class Daemon:
 
     # Bars, old and new
 
-    async def _chunks(self, mother: Mother) -> AsyncIterator[Chunk]:
+    async def _chunks(self) -> AsyncIterator[Chunk]:
         start_ns = self.season.plan.start_ns
         kept = self.kept.load(self.season.instruments)
         if not kept:
             kept = await self._warm_up(start_ns)
         warm, played = parted(kept, start_ns)
         cycles = Cycles(self.season.streams, self.season.empty)
-        show_warm(mother, cycles, warm, start_ns)
+        if shown := begin(cycles, warm, start_ns):
+            self._mother.warm(shown)
         was_there = bool(played)
         # Up to there the market is known.
         newest_ns = max((int(one.close_ns[-1]) for one in played), default=start_ns)
@@ -147,7 +149,7 @@ class Daemon:
             is_late = self._is_late(minute)
             fit = {symbol: LATE if is_late else minute.fit.get(symbol, "") for symbol in minute.fit}
             bars = [KeptBar(table, fit.get(name, "")) for name, table in minute.bars.items()]
-            self.kept.append(bars)
+            self._keep(bars)
             self.backlog.done()
             self._unfit = {symbol: why for symbol, why in fit.items() if why}
             self.pulse.feel(self._unfit, self.season.instruments.values(), minute.close_ns)
@@ -158,6 +160,10 @@ class Daemon:
             else:
                 self._tell("playing")
             self.pulse.beat_ns, self.has_played = monotonic_ns(), True
+
+    def _keep(self, bars: Sequence[KeptBar]) -> None:
+        self.kept.append(bars)
+        self.on_kept(bars)
 
     def _is_late(self, minute: Minute) -> bool:
         """Whether the moment at which one could have traded on a minute has passed."""
@@ -196,8 +202,8 @@ class Daemon:
             for table in tables.values():
                 newest = rows_between(table, max(0, len(table) - self.warm_bars), len(table))
                 warm.append(KeptBars(newest, [""] * len(newest)))
-        bars = [bar for one in warm for bar in _each(one.table)]
-        self.kept.append(bars)
+        bars = list(singly(warm))
+        self._keep(bars)
         self.say(f"warmed up with {len(bars):,} candles")
         return warm
 
@@ -223,13 +229,13 @@ class Daemon:
         except VenueDown as error:
             self.say(f"what the market did meanwhile is unknown: {error}")
             return
-        bars = [bar for table in tables.values() for bar in _each(table, MADE_UP)]
+        bars = list(singly(KeptBars(one, [MADE_UP] * len(one)) for one in tables.values()))
         bars.sort(key=lambda bar: (bar.close_ns, bar.table.symbol))
         if bars:
             self.say(f"{len(bars):,} bars made up for the time the program was not there")
         for _, group in groupby(bars, key=lambda bar: bar.close_ns):
             made_up = list(group)
-            self.kept.append(made_up)
+            self._keep(made_up)
             yield made_up
 
     # The status
@@ -256,7 +262,3 @@ class Daemon:
 
 class _Stopped(Exception):
     """The season was told to stop; all that was played is committed."""
-
-
-def _each(table: BarTable, unfit: str = "") -> list[KeptBar]:
-    return [KeptBar(rows_between(table, i, i + 1), unfit) for i in range(len(table))]

@@ -8,7 +8,7 @@ import shlex
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -34,12 +34,14 @@ from hydra.errors import ConfigError
 from hydra.feeds.barfile import load_bars
 from hydra.feeds.listings import CRYPTO_VENUES
 from hydra.feeds.minutes import FileMinutes, MinuteSource
+from hydra.feeds.recorder import Recorder
+from hydra.market import events
 from hydra.market.catalogue import Catalogue
 from hydra.market.instruments import Instrument
 from hydra.market.timeframes import timeframe_ns
 from hydra.settings import Settings, load_settings
 from hydra.storage import queries
-from hydra.storage.bars import SeasonBars
+from hydra.storage.bars import SeasonBars, singly
 from hydra.storage.database import place, reading
 from hydra.storage.schema import ensure
 from hydra.storage.store import next_season_name, open_season, try_writing
@@ -47,6 +49,7 @@ from hydra.tournament.season import SeasonRow
 
 ASSETS = ("BTC-USD", "ETH-USD", "SOL-USD")
 FEEDS = ("venues", "replay")
+Listener = Callable[[Sequence[events.Event]], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +68,7 @@ class Running:
     quiet: bool
     audit: bool
     log: Path | None
+    record: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +82,7 @@ class Market:
     start_ns: int
     told: dict[str, object]  # for the season's row
     grace_ns: int = 0  # how long after its close a bar comes
+    tap: Callable[[Listener], None] = lambda listen: None  # who listens hears all events
 
 
 def run_season(asked: Running) -> None:
@@ -174,6 +179,7 @@ def _market(
         start_ns=start_ns or now_ns - now_ns % resolution_ns + resolution_ns,
         told={"kind": "venues", "venues": list(venues), "bar": bar},
         grace_ns=round(live.limits.grace_s * NS_PER_S),
+        tap=live.tap,
     )
 
 
@@ -221,9 +227,15 @@ class Attempts:
         self._request = request
         self._logs = logs
         self._stored = stored
-        self._ready: tuple[Models, LiveSeason] | None = self._build()
+        ready = self._build()
+        self._ready: tuple[Models, LiveSeason] | None = ready
         clock = SystemClock()
         now_ns = clock.now_ns()
+        self.recorder: Recorder | None = None
+        if asked.record:
+            _, season = ready
+            self.recorder = Recorder(settings.recordings_folder, season.row, clock=clock, say=say)
+            market.tap(self.recorder.hear)
         self.backlog = Backlog(market.source)
         paced = asked.feed == "venues"
         self.pulse = Pulse(bar_s=market.resolution_ns / NS_PER_S if paced else None)
@@ -241,6 +253,8 @@ class Attempts:
             self.url,
             resumed=self.name if self._stored is not None else None,
             timely=self.asked.feed == "venues",
+            # What was asked in the last cycle that is stored can still be answered.
+            lost_until_ns=self._stored.at_ns - 1 if self._stored is not None else None,
         )
         season = build_live(
             self.name,
@@ -278,10 +292,13 @@ class Attempts:
         with opened as store, along as followers:
             self.say(f"season {self.name} in {place(self.url)}: hydra stop ends it,"
                      " hydra status looks")  # fmt: skip
+            kept = SeasonBars(self.url, store.season_id)
+            if self.recorder is not None:
+                self.recorder.complete(singly(kept.load(season.instruments)))
             yield Daemon(
                 season=season,
                 store=store,
-                kept=SeasonBars(self.url, store.season_id),
+                kept=kept,
                 models=models,
                 backlog=self.backlog,
                 past=self.market.past,
@@ -302,6 +319,7 @@ class Attempts:
                     say=self.say,
                     log=self.asked.log,
                 ),
+                on_kept=self.recorder.keep if self.recorder is not None else lambda bars: None,
             )
 
 
@@ -321,13 +339,20 @@ def _play(attempts: Attempts, log: Logger | None) -> None:
         )
         return await supervisor.run()
 
-    with Sentinel(
-        attempts.pulse,
-        attempts.board,
-        folder=settings.home.expanduser(),
-        prices_s=settings.alarm_after_s,
-        command=shlex.split(settings.alarm_command),
-        warn=partial(_warn, log),
+    recording: AbstractContextManager[object] = nullcontext()
+    if attempts.recorder is not None:
+        recording = attempts.recorder
+        say(f"recording to {attempts.recorder.folder}")
+    with (
+        recording,
+        Sentinel(
+            attempts.pulse,
+            attempts.board,
+            folder=settings.home.expanduser(),
+            prices_s=settings.alarm_after_s,
+            command=shlex.split(settings.alarm_command),
+            warn=partial(_warn, log),
+        ),
     ):
         digest = asyncio.run(run())
     if digest is None:

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from hydra.feeds.cycles import Cycles, joined
 from hydra.feeds.kept import NO_BAR, SETTLES, KeptBars
 from hydra.market.bars import BarTable, Chunk
-from hydra.mother.mother import Mother
 from hydra.storage.bars import KeptBar
 
 
@@ -34,25 +33,22 @@ def cycles_of(cycles: Cycles, close_ns: int, bars: Sequence[KeptBar]) -> Iterato
         yield chunk
 
 
-def show_warm(mother: Mother, cycles: Cycles, warm: Sequence[KeptBars], start_ns: int) -> None:
-    """Show bars from before the season, so that engines decide at its first."""
+def begin(cycles: Cycles, warm: Sequence[KeptBars], start_ns: int) -> list[BarTable]:
+    """Take bars from before the season into its cycles.
+
+    Returns what Mother is to be warmed with, so that engines decide at the first bar: a table a
+    stream, or nothing.
+    """
     by_stream: dict[tuple[str, int], list[BarTable]] = {}
     for one in warm:
         key = (one.table.symbol, one.table.resolution_ns)
         by_stream.setdefault(key, []).append(one.table)
     tables = {key: joined(parts) for key, parts in by_stream.items()}
-    streams = cycles.streams
-    if tables:
-        empty = cycles.empty
-        mother.warm(
-            [
-                tables.get((s.symbol, s.resolution_ns), empty[s.symbol, s.resolution_ns])
-                for s in streams
-            ]
-        )
+    keys = [(stream.symbol, stream.resolution_ns) for stream in cycles.streams]
     fine = {
-        s.symbol: tables[s.symbol, s.resolution_ns]
-        for s in streams
-        if s.execution and (s.symbol, s.resolution_ns) in tables
+        stream.symbol: tables[key]
+        for stream, key in zip(cycles.streams, keys, strict=True)
+        if stream.execution and key in tables
     }
     cycles.begin(fine, start_ns)
+    return [tables.get(key, cycles.empty[key]) for key in keys] if tables else []

@@ -16,6 +16,7 @@ from hydra.feeds.history.venues import venue_named
 from hydra.feeds.listings import listings_at
 from hydra.feeds.minutes import Minute
 from hydra.feeds.venue_minutes import Addresses, Stats, VenueMinutes, live_minutes
+from hydra.market.events import Event
 from hydra.market.instruments import Instrument
 from hydra.settings import Settings
 
@@ -49,9 +50,14 @@ class VenueMarket:
         self._settings = settings
         self._say = say
         self._told: set[tuple[str, str]] = set()  # venues and why their connections ended
+        self._listen: Callable[[Sequence[Event]], None] = lambda events: None
         self._http: httpx2.AsyncClient | None = None
         self.limits = Limits()
         self.live: VenueMinutes | None = None
+
+    def tap(self, listen: Callable[[Sequence[Event]], None]) -> None:
+        """Let somebody hear all events. To be called before the market is read."""
+        self._listen = listen
 
     async def minutes(self) -> AsyncIterator[Minute]:
         clock = SystemClock()
@@ -68,6 +74,7 @@ class VenueMarket:
             tell=self._tell,
             key=self._key,
             oanda_access=self._access,
+            listen=self._listen,
             addresses=Addresses(
                 coinbase_ws=self._settings.coinbase_ws_url,
                 binance_ws=self._settings.binance_ws_url,

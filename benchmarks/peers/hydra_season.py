@@ -229,6 +229,10 @@ class TimedStore:
     def stored_cycle(self) -> int:
         return self._store.stored_cycle
 
+    @property
+    def heard_cycle(self) -> int:
+        return self._store.heard_cycle
+
     def external_inputs(self) -> tuple[tuple[int, str, bytes], ...]:
         return self._store.external_inputs()
 

@@ -4,6 +4,7 @@ HydraError
 ├── ConfigError      a setting, file or argument is wrong: stop, say what to change
 │   └── DataFault    a price file is faulty: file, row and reason
 ├── EngineError      one engine failed: bench it, the rest play on
+├── AnswerLost       an answer never came: the program ended before; nothing follows
 ├── OrderRejected    a broker refused an order: record it
 ├── VenueDown        a venue cannot be reached, fell silent or has no time for us: try again
 ├── VenueFault       a venue answered what cannot be used: stop, say what it was
@@ -28,6 +29,10 @@ class DataFault(ConfigError):
 
 class EngineError(HydraError):
     """An engine raised, overran its deadline or returned nonsense. It is benched."""
+
+
+class AnswerLost(HydraError):
+    """A question of a season that is played again was never answered: the program had ended."""
 
 
 class OrderRejected(HydraError):

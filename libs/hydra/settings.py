@@ -74,6 +74,7 @@ class Settings(BaseModel):
     memory_limit_mb: int = _setting("HYDRA_MEMORY_LIMIT_MB", ge=0)
     gladiators: Path | None = _setting("HYDRA_GLADIATORS", default=None)
     audit: Path | None = _setting("HYDRA_AUDIT", default=None)
+    recordings: Path | None = _setting("HYDRA_RECORDINGS", default=None)
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)
     ] = _setting("LOG_LEVEL", default="info")  # fmt: skip
@@ -94,7 +95,7 @@ class Settings(BaseModel):
     oanda_rest_url: str = _setting("OANDA_REST_URL")
     oanda_stream_url: str = _setting("OANDA_STREAM_URL")
 
-    @field_validator("home", "vault", "gladiators", "audit", "log_file")
+    @field_validator("home", "vault", "gladiators", "audit", "recordings", "log_file")
     @classmethod
     def _without_tilde(cls, path: Path | None) -> Path | None:
         try:
@@ -118,6 +119,11 @@ class Settings(BaseModel):
     def audit_file(self) -> Path:
         """Where the audit trail is: HYDRA_AUDIT, else `<home>/data/hydra/trade_audit_log.jsonl`."""
         return (self.audit or self.data_folder / "trade_audit_log.jsonl").absolute()
+
+    @property
+    def recordings_folder(self) -> Path:
+        """Where recordings lie: HYDRA_RECORDINGS, else `<home>/data/hydra/recordings`."""
+        return (self.recordings or self.data_folder / "recordings").absolute()
 
     @property
     def vault_file(self) -> Path:

@@ -99,6 +99,11 @@ SETTINGS: tuple[Setting, ...] = (
         default="(data/hydra/trade_audit_log.jsonl of HYDRA_HOME)",
     ),
     Setting(
+        name="HYDRA_RECORDINGS", group=BASICS, kind=Kind.PATH, is_field=True,
+        about="The folder in which hydra run --record keeps what the market told.",
+        default="(data/hydra/recordings of HYDRA_HOME)",
+    ),
+    Setting(
         name="LOG_LEVEL", group=LOGS, kind=Kind.CHOICE, is_field=True, choices=LOG_LEVELS,
         about="The least that is logged: debug, info, warning or error.",
         default="info",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from random import Random
 from socket import socket
 from typing import Any
@@ -16,14 +17,21 @@ from typing import Any
 import httpx2
 import pytest
 
-from hydra.clock import NS_PER_S
+from hydra.clock import NS_PER_S, ManualClock
 from hydra.feeds.asset import Limits, Switch
+from hydra.feeds.bars_from_ticks import BarBuilder
 from hydra.feeds.connector import Backoff
+from hydra.feeds.listings import listing_of
 from hydra.feeds.minutes import Minute
+from hydra.feeds.recorder import Recorder
+from hydra.feeds.recording import Recording
 from hydra.feeds.venue_minutes import Addresses, live_minutes
 from hydra.market.catalogue import Catalogue
+from hydra.market.events import Quote
+from hydra.storage.bars import KeptBar, singly, values_of
 from tests.support.hand_time import HandTime
 from tests.support.listener import until
+from tests.support.recorded_events import a_live_season
 from tests.support.recorded_market import (
     Paced,
     PacedBinance,
@@ -210,6 +218,34 @@ async def test_venues_that_cannot_be_reached_stop_no_other() -> None:
     assert [(s.was, s.now) for s in told.switches] == [("coinbase", "binance")]
     stats = told.source.stats().venues
     assert [bool(stats[venue].down) for venue in venues] == [True, True, False]
+
+
+async def test_bars_are_built_again_from_what_was_recorded(tmp_path: Path) -> None:
+    season = a_live_season(start_ns=BEGAN_NS)
+    with Recorder(tmp_path, season, clock=ManualClock(BEGAN_NS), say=print) as recorder:
+        async with show(
+            "coinbase", "binance", resolution_ns=TEN_SECONDS, listen=recorder.hear
+        ) as told:
+            await told.play(65)
+        recorder.keep(KeptBar(minute.bars["BTC-USD"]) for minute in told.fit())
+
+    recording = Recording(tmp_path / "live-1")
+    (day,) = recording.days()
+    listing = listing_of("coinbase", "BTC-USD")
+    builder = BarBuilder(BTC, listing, TEN_SECONDS, start_ns=BEGAN_NS, grace_s=2)
+    built = [one for event in recording.events(day) for one in builder.feed(event)]
+    built += builder.tick(BEGAN_NS + 66 * NS_PER_S)
+    kept = list(singly(recording.bars({"BTC-USD": BTC})))
+    assert len(kept) == 4
+    assert {e.listing.source for e in recording.events(day) if isinstance(e, Quote)} == {
+        "coinbase", "binance",
+    }  # fmt: skip
+    by_open = {int(one.table.open_ns[0]): one for one in built}
+    for bar in kept:
+        again = by_open[int(bar.table.open_ns[0])]
+        assert again.is_whole
+        # A bar that is built of events has no book to look at.
+        assert values_of(KeptBar(again.table)) == values_of(bar) | {"depth": None}
 
 
 async def test_with_no_venue_at_all_minutes_come_on_time() -> None:

@@ -13,7 +13,7 @@ from sqlalchemy import select
 from hydra.errors import StorageError
 from hydra.feeds.tables import rows_between
 from hydra.market.bars import DEPTH_LEVELS, BarTable, no_depth
-from hydra.storage.bars import KeptBar, SeasonBars
+from hydra.storage.bars import KeptBar, SeasonBars, singly
 from hydra.storage.database import reading, writing
 from hydra.storage.store import open_season
 from hydra.storage.tables import season_bars
@@ -54,7 +54,7 @@ def test_bars_come_back_as_they_were(bars: SeasonBars) -> None:
     tables = some_bars()
     bars.append([KeptBar(table, "silent" * (i % 2)) for i, table in enumerate(tables)])
 
-    loaded = bars.load({"BTC-USD": tables[0].instrument})
+    loaded = list(singly(bars.load({"BTC-USD": tables[0].instrument})))
 
     assert [bar.unfit for bar in loaded] == ["", "silent", "", "silent", ""]
     for bar, table in zip(loaded, tables, strict=True):
@@ -66,7 +66,8 @@ def test_bars_come_back_as_they_were(bars: SeasonBars) -> None:
         assert depth is not None and table.depth is not None
         assert depth.dtype == np.int64
         np.testing.assert_array_equal(depth, table.depth)
-    assert depths[3:] == [None, None]  # an empty book is one that nobody knows
+    for depth in depths[3:]:  # an empty book is one that nobody knows
+        assert depth is None or not depth.any()
 
 
 def test_depth_is_kept_as_short_text(url: str, bars: SeasonBars) -> None:

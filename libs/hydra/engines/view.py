@@ -7,12 +7,12 @@ in it holds a bar that has not closed.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from decimal import Decimal
 from math import nan
 from types import MappingProxyType
-from typing import Protocol, TypedDict, TypeVar, Unpack
+from typing import Any, Protocol, TypedDict, TypeVar, Unpack
 
 import msgspec
 import numpy as np
@@ -181,6 +181,18 @@ def _copy(values: NDArray[Scalar]) -> NDArray[Scalar]:
     return copy
 
 
+def _still(view: View) -> View:
+    """A view of its newest bar alone, which does not move on."""
+    history = view._history
+    newest = slice(history.at, history.at + 1) if history.at >= 0 else slice(0)
+    rows: dict[str, Any] = {
+        one.name: _copy(values[newest])
+        for one in fields(history)
+        if isinstance(values := getattr(history, one.name), np.ndarray)
+    }
+    return replace(view, _history=replace(history, **rows, at=min(history.at, 0)))
+
+
 @dataclass(slots=True, kw_only=True)
 class View:
     """One engine's sight of one symbol, now."""
@@ -194,6 +206,12 @@ class View:
     market: Mapping[str, View] = field(default_factory=lambda: MappingProxyType({}))
     wider: Mapping[str, View] = field(default_factory=lambda: MappingProxyType({}))
     # The same symbols in coarser bars, for engines that look at two resolutions; no features.
+
+    def still(self) -> View:
+        """The newest bar of each symbol as it is now, for who looks again when the market has
+        gone on. The account still moves."""
+        market = {symbol: _still(view) for symbol, view in self.market.items()}
+        return replace(_still(self), market=MappingProxyType(market))
 
     def _newest(self, values: Float64) -> float:
         """NaN before the symbol's first bar: what lies at -1 is not to be seen."""

@@ -94,8 +94,8 @@ class _Count:
         self.down = ""
 
 
-def _no_one(switch: Switch) -> None:
-    """For whom changes of venue are no news."""
+def _no_one(told: object) -> None:
+    """For whom changes of venue, or events, are no news."""
 
 
 class VenueMinutes:
@@ -117,9 +117,10 @@ class VenueMinutes:
         resolution_ns: int = MINUTE_NS,
         limits: Limits | None = None,
         tell: Callable[[Switch], None] = _no_one,
+        listen: Callable[[Sequence[Event]], None] = _no_one,
     ) -> None:
         """`venues` in order of preference; each vouches for the others. `tell` is told when an
-        asset changes its venue.
+        asset changes its venue, `listen` of all events, as they come and before they count.
 
         Raises ConfigError when an instrument is listed nowhere or a venue comes twice, and as
         `Limits` and `Fitness`.
@@ -128,6 +129,7 @@ class VenueMinutes:
             raise ConfigError("a venue is named twice")
         self._clock = clock
         self._timer = timer
+        self._overhear = listen
         self._resolution_ns = resolution_ns
         self._limits = limits = limits or Limits()
         self._grace_ns = round(limits.grace_s * NS_PER_S)
@@ -223,6 +225,7 @@ class VenueMinutes:
             await self._timer.sleep(max(_LEAST_PAUSE_S, min(_TICK_S, left_s)))
 
     def _deliver(self, events: Sequence[Event]) -> None:
+        self._overhear(events)
         for event in events:
             self._advance(event.at_ns)
             match event:
@@ -306,6 +309,7 @@ def live_minutes(
     resolution_ns: int = MINUTE_NS,
     limits: Limits | None = None,
     tell: Callable[[Switch], None] = _no_one,
+    listen: Callable[[Sequence[Event]], None] = _no_one,
     key: CoinbaseKey | None = None,
     oanda_access: OandaAccess | None = None,
     addresses: Addresses | None = None,
@@ -358,4 +362,5 @@ def live_minutes(
         resolution_ns=resolution_ns,
         limits=limits,
         tell=tell,
+        listen=listen,
     )

@@ -9,11 +9,18 @@ from typing import NoReturn, cast
 from hydra.clock import NS_PER_DAY
 from hydra.engines.protocol import Answer, Refusal
 from hydra.engines.view import View
+from hydra.errors import AnswerLost
 from hydra.mother.seats import Seat
 from hydra.mother.watchdog import DecisionTimeout, answer_of
 from hydra.portfolio.intents import fault_of
 from hydra.tournament.season import LessonRow, ModelCallRow
 
+
+class Lost:
+    """Stands for an answer that was on its way when the program ended."""
+
+
+LOST = Lost()
 Wishes = list[tuple[Seat, object]]
 Failure = Exception | SystemExit | DecisionTimeout
 MOST_SAID = 500  # characters of an error
@@ -59,7 +66,7 @@ def is_awaited(wish: object) -> bool:
 
 
 async def in_time(seat: Seat, wish: object, late: str | None) -> object:
-    """The answer. Raises DecisionTimeout when it does not come, or did not come then."""
+    """The answer, or LOST. Raises DecisionTimeout when it does not come, or did not come then."""
     if late is not None:
         if hasattr(wish, "close"):
             wish.close()  # a coroutine that nobody will wait for
@@ -71,12 +78,16 @@ async def in_time(seat: Seat, wish: object, late: str | None) -> object:
         )
     except TimeoutError:
         raise DecisionTimeout(waited=True) from None
+    except AnswerLost:
+        return LOST
 
 
 def fault_of_wish(wish: object) -> str:
     """What is wrong with what an engine returned, "" where nothing is."""
     if isinstance(wish, Answer):
         return _fault_of_answer(wish)
+    if wish is LOST:
+        return ""
     if not isinstance(wish, (tuple, list)):
         return f"returned {type(wish).__name__}, not a list of intents"
     if len(wish) > MOST_INTENTS:

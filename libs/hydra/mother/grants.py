@@ -42,7 +42,7 @@ class Grants:
 
     async def grant(self, wishes: Wishes) -> None:
         """Put every sound wish on the desk."""
-        if self._is_live and self._moment.cycle > self._inputs.stored_cycle:
+        if self._is_live and self._moment.cycle > self._inputs.heard_cycle:
             self._questions.ask(wishes, self._moment.now_ns, all_of_them=self._votes)
         elif not self._votes:
             # Who answers at once is first, whoever takes longer comes after: as it is live.

@@ -13,6 +13,7 @@ from hydra.mother.seats import Seat
 from hydra.tournament.season import SeasonStore
 
 KILL, RELEASE, TIMEOUT = "external.kill", "external.release", "external.timeout"
+ANSWER, LOST = "external.answer", "external.lost"
 
 
 class Late(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,17 +25,46 @@ class Late(msgspec.Struct, frozen=True, kw_only=True):
     text: str
 
 
+class Came(msgspec.Struct, frozen=True, kw_only=True):
+    """When an answer came that was later than its latency says, or was given up for lost: the
+    machine was held up, or stopped. As it is recorded."""
+
+    engine: str
+    symbol: str  # on which it was asked
+    asked_ns: int
+    due_ns: int  # of the market: at the end of that cycle
+
+
+class LateAnswers:
+    """The late answers of a season that is resumed or played again; none of a new one."""
+
+    def __init__(self, store: SeasonStore) -> None:
+        self.heard_cycle = store.heard_cycle
+        told = [
+            msgspec.json.decode(body, type=Came)
+            for _, kind, body in store.external_inputs()
+            if kind in (ANSWER, LOST)
+        ]
+        self._due_ns = {(one.engine, one.symbol, one.asked_ns): one.due_ns for one in told}
+
+    def due_ns(self, seat: Seat, asked_ns: int) -> int | None:
+        """When the answer to a question came; None: when its latency says."""
+        if not self._due_ns:
+            return None
+        return self._due_ns.get((seat.contestant.name, seat.view.symbol, asked_ns))
+
+
 class Inputs:
     """The recorded inputs of a season that is resumed; none of a new one."""
 
     def __init__(self, store: SeasonStore) -> None:
-        self.stored_cycle = store.stored_cycle
+        self.heard_cycle = store.heard_cycle
         self._switches: dict[int, list[bool]] = {}
         self.late: dict[int, list[Late]] = {}  # by cycle: decisions that overran a deadline
         for cycle, kind, body in store.external_inputs():
             if kind == TIMEOUT:
                 self.late.setdefault(cycle, []).append(msgspec.json.decode(body, type=Late))
-            else:
+            elif kind in (KILL, RELEASE):
                 self._switches.setdefault(cycle, []).append(kind == KILL)
 
     def switches(self, cycle: int) -> list[bool]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from hydra.engines.protocol import Decision
+from hydra.mother.answers import Lost
 from hydra.mother.contestants import NEVER
 from hydra.mother.seats import Seat
 
@@ -17,9 +18,11 @@ from hydra.mother.seats import Seat
 class Letter(NamedTuple):
     """An answer on its way."""
 
-    due_ns: int  # when its orders arrive at the market
+    due_ns: int  # when its orders arrive at the market; NEVER: it is lost, nobody knows when
     seat: Seat
-    decision: Decision
+    decision: Decision | Lost
+    late_since_ns: int | None = None
+    # When the question was put, where the answer arrives later than its latency says.
 
 
 class Mail:
@@ -36,6 +39,13 @@ class Mail:
     def is_out(self, account: int) -> bool:
         """Whether the account's engine has an answer on its way."""
         return any(letter.seat.account == account for letter in self._letters)
+
+    def give_up(self, now_ns: int) -> None:
+        """What is lost is waited for until now, and no longer."""
+        for i, letter in enumerate(self._letters):
+            if letter.due_ns == NEVER:
+                self._letters[i] = letter._replace(due_ns=now_ns)
+                self.due_ns = min(self.due_ns, now_ns)
 
     def take(self, before_ns: int) -> list[Letter]:
         """Remove and return what arrives before the instant: by arrival, then by account."""

@@ -171,6 +171,7 @@ class Mother:
             consensus=consensus,
             mail=self._mail,
             questions=self._questions,
+            store=store,
             finest_ns=min(stream.resolution_ns for stream in streams),
             plays=lambda engine: engine not in self._scores.states,
             on_sound=self._discipline.trusted,
@@ -267,7 +268,7 @@ class Mother:
             if monotonic_ns() >= self._poll_at:
                 self._pause()
             moment.cycle = cycle = moment.cycle + 1
-            if cycle <= self._inputs.stored_cycle:
+            if cycle <= self._inputs.heard_cycle:
                 for on in self._inputs.switches(cycle):
                     self._switch.turn(on)
             elif self._switch.wanted is not None:

@@ -61,6 +61,7 @@ def in_force(more: Sequence[Setting] = ()) -> list[InForce]:
         "HYDRA_DB_URL": settings.db_url,
         "HYDRA_VAULT": str(settings.vault_file),
         "HYDRA_AUDIT": str(settings.audit_file),
+        "HYDRA_RECORDINGS": str(settings.recordings_folder),
     }
     among, kept = sources(), Secrets()
     found = [

@@ -118,6 +118,7 @@ def expired_of(settings: Settings, now_ns: int, *, log: Path | None = None) -> l
         now_ns,
         keep_logs_days=settings.keep_logs_days,
         keep_recordings_days=settings.keep_recordings_days,
+        recordings=settings.recordings_folder,
         logs=[path for path in (log, settings.log_file) if path is not None],
         never=[
             path

@@ -27,6 +27,8 @@ SAID = {
     "shed": (logging.WARNING, "risk shed"),
     "failed": (logging.WARNING, "decision failed"),
     "external.timeout": (logging.WARNING, "decision overdue"),
+    "external.answer": (logging.WARNING, "answer overdue"),
+    "external.lost": (logging.WARNING, "answer lost"),
     "external.kill": (logging.ERROR, "kill switch thrown"),
     "external.release": (logging.WARNING, "kill switch released"),
 }

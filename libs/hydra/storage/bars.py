@@ -6,9 +6,9 @@ A live season is played again from these bars and, from where they end, goes on 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
-from operator import attrgetter
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -17,6 +17,7 @@ from sqlalchemy import insert, select
 
 from hydra.errors import StorageError
 from hydra.feeds.kept import KeptBars
+from hydra.feeds.tables import rows_between
 from hydra.market.bars import BarTable, Int64, no_depth
 from hydra.market.instruments import Instrument
 from hydra.storage import tables
@@ -47,34 +48,10 @@ class SeasonBars:
 
     def append(self, bars: Iterable[KeptBar]) -> None:
         """Keep bars, all or none. Raises StorageError, also for one that is kept already."""
-        values = [self._values(bar) for bar in bars]
+        values = [{"season_id": self._season_id} | values_of(bar) for bar in bars]
         if values:
             with writing(self._url) as connection:
                 connection.execute(insert(tables.season_bars), values)
-
-    def _values(self, bar: KeptBar) -> dict[str, object]:
-        table = bar.table
-        if len(table) != 1:
-            raise ValueError(f"a table of {len(table)} bars, not one")
-        volume = float(table.volume[0])
-        prices = {
-            f"{side}_{part}": int(getattr(table, f"{side}_{part}")[0])
-            for side in SIDES
-            for part in tables.OHLC
-        }
-        return {
-            "season_id": self._season_id,
-            "symbol": table.symbol,
-            "open_ns": int(table.open_ns[0]),
-            "resolution_ns": table.resolution_ns,
-            "source": table.source,
-            "real_spread": int(table.real_spread),
-            **prices,
-            **{part: float(getattr(table, part)[0]) for part in tables.OHLC},
-            "volume": None if math.isnan(volume) else volume,
-            "depth": None if table.depth is None else _depth_text(table.depth[0]),
-            "unfit": bar.unfit,
-        }
 
     def load(self, instruments: Mapping[str, Instrument]) -> list[KeptBars]:
         """All kept bars, by symbol, length and instant; a piece ends where the source changes.
@@ -90,10 +67,55 @@ class SeasonBars:
         )
         with reading(self._url) as connection:
             rows = connection.execute(statement)
-            return [
-                _bars(list(zip(*piece, strict=True)), list(rows.keys()), instruments)
-                for _, piece in groupby(rows.fetchall(), key=_piece)
-            ]
+            return kept_of(rows.fetchall(), list(rows.keys()), instruments)
+
+
+def values_of(bar: KeptBar) -> dict[str, object]:
+    """A kept bar by the columns of `season_bars` that tell of it."""
+    table = bar.table
+    if len(table) != 1:
+        raise ValueError(f"a table of {len(table)} bars, not one")
+    volume = float(table.volume[0])
+    prices = {
+        f"{side}_{part}": int(getattr(table, f"{side}_{part}")[0])
+        for side in SIDES
+        for part in tables.OHLC
+    }
+    return {
+        "symbol": table.symbol,
+        "open_ns": int(table.open_ns[0]),
+        "resolution_ns": table.resolution_ns,
+        "source": table.source,
+        "real_spread": int(table.real_spread),
+        **prices,
+        **{part: float(getattr(table, part)[0]) for part in tables.OHLC},
+        "volume": None if math.isnan(volume) else volume,
+        "depth": None if table.depth is None else _depth_text(table.depth[0]),
+        "unfit": bar.unfit,
+    }
+
+
+def kept_of(
+    rows: Iterable[Sequence[Any]], names: Sequence[str], instruments: Mapping[str, Instrument]
+) -> list[KeptBars]:
+    """The bars of rows with the columns of `season_bars`, which come by symbol, length and instant.
+
+    Raises StorageError as `SeasonBars.load`.
+    """
+    piece = itemgetter(
+        *(names.index(one) for one in ("symbol", "resolution_ns", "source", "real_spread"))
+    )
+    return [
+        _bars(dict(zip(names, zip(*group, strict=True), strict=True)), instruments)
+        for _, group in groupby(rows, key=piece)
+    ]
+
+
+def singly(kept: Iterable[KeptBars]) -> Iterator[KeptBar]:
+    """Each bar by itself."""
+    for one in kept:
+        for row, why in enumerate(one.unfit):
+            yield KeptBar(rows_between(one.table, row, row + 1), why)
 
 
 def _depth_text(depth: Int64) -> str | None:
@@ -104,11 +126,11 @@ def _depth_text(depth: Int64) -> str | None:
 
 def _depths(texts: Sequence[str | None], symbol: str) -> Int64 | None:
     """Of bars in order; None where none of them has any."""
-    if not any(texts):
+    if all(text is None for text in texts):
         return None
     out = no_depth(len(texts))
     for row, text in enumerate(texts):
-        if not text:
+        if text is None:
             continue
         try:
             for side, levels in enumerate(_decode_depth(text)):
@@ -121,14 +143,8 @@ def _depths(texts: Sequence[str | None], symbol: str) -> Int64 | None:
     return out
 
 
-_piece = attrgetter("symbol", "resolution_ns", "source", "real_spread")
-
-
-def _bars(
-    columns: Sequence[tuple[Any, ...]], names: Sequence[str], instruments: Mapping[str, Instrument]
-) -> KeptBars:
-    """The bars of rows that are given as columns."""
-    of = dict(zip(names, columns, strict=True))
+def _bars(of: Mapping[str, Sequence[Any]], instruments: Mapping[str, Instrument]) -> KeptBars:
+    """The bars of columns."""
     symbol = of["symbol"][0]
     instrument = instruments.get(symbol)
     if instrument is None:

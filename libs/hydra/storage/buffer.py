@@ -59,7 +59,7 @@ class BufferedSeasonStore(ABC):
         """`stored` is the verified chain of a resumed season, None for a new one."""
         self.name = name
         self.season_id = season_id
-        self._stored_cycle = max(committed_cycle, 0)
+        self._stored_cycle = self._heard_cycle = max(committed_cycle, 0)
         self._committed_cycle = committed_cycle  # -1: none
         self._stored = stored.hashes if stored else b""
         self._external = stored.external if stored else ()
@@ -118,9 +118,19 @@ class BufferedSeasonStore(ABC):
     def engine(self, row: EngineRow) -> None:
         self._engines[row.engine] = row
 
+    def hear(self, external: tuple[tuple[int, str, bytes], ...], until_cycle: int) -> None:
+        """Let a new season hear again what reached an earlier one from outside, and nothing else
+        up to the cycle `until_cycle`. To be called before Mother looks."""
+        self._external = external
+        self._heard_cycle = until_cycle
+
     @property
     def stored_cycle(self) -> int:
         return self._stored_cycle
+
+    @property
+    def heard_cycle(self) -> int:
+        return self._heard_cycle
 
     def external_inputs(self) -> tuple[tuple[int, str, bytes], ...]:
         return self._external

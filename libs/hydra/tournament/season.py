@@ -223,6 +223,12 @@ class SeasonStore(Protocol):
         """The last cycle that a resumed season has committed; 0 for a new one."""
         ...
 
+    @property
+    def heard_cycle(self) -> int:
+        """Up to there all that came from outside is known: what is not in `external_inputs` did
+        not come. The last stored cycle, but of a season that another is played again as."""
+        ...
+
     def external_inputs(self) -> tuple[tuple[int, str, bytes], ...]:
         """Of a resumed season: (cycle, kind, body) of the records that came from outside."""
         ...

@@ -41,6 +41,17 @@ MOST_QUOTED = 8_000  # characters of its own answer that a model is shown again
 LASTING = frozenset({Outcome.UNAUTHORISED, Outcome.REJECTED, Outcome.UNPRICED})
 
 
+class _Asked:
+    """What was seen when a question was put, which does not move on with the market."""
+
+    __slots__ = ("at_ns", "tickets", "view")
+
+    def __init__(self, view: View) -> None:
+        self.at_ns = view.account.now_ns
+        self.view = view.still()
+        self.tickets = view.account.tickets
+
+
 @dataclass(slots=True, kw_only=True)
 class GladiatorEngine:
     """One gladiator of a season. Raises EngineError where its prompt cannot be made to fit."""
@@ -57,20 +68,22 @@ class GladiatorEngine:
 
     async def decide(self, view: View) -> Answer:
         """Ask, once for all symbols. Never raises for what a model or a network does."""
-        lessons = self._memory.take(view.account.closed, view.account.now_ns)
+        # When the answer is there the market may have gone on: it is an answer to what was seen.
+        asked = _Asked(view)
+        lessons = self._memory.take(view.account.closed, asked.at_ns)
         brief = compose(view, self.settings, self._memory)
         seen = brief.text(self.settings.prompt_tokens, self.prompt.text + SCHEMA_TEXT)
-        question = self._question(view, QUESTION, Message("user", seen))
+        question = self._question(asked, QUESTION, Message("user", seen))
         if not (self.settings.reflect and lessons):
-            return await self._ask(view, question, lessons)
+            return await self._ask(asked, question, lessons)
         answer, (call, lessons) = await asyncio.gather(
-            self._ask(view, question, ()), self._reflect(view, lessons)
+            self._ask(asked, question, ()), self._reflect(asked, lessons)
         )
         return msgspec.structs.replace(answer, calls=(*answer.calls, call), lessons=lessons)
 
     def _question(
         self,
-        view: View,
+        asked: _Asked,
         attempt: int,
         *messages: Message,
         schema: dict[str, object] = SCHEMA,
@@ -78,7 +91,7 @@ class GladiatorEngine:
         one = self.settings
         return Question(
             engine=self.name,
-            at_ns=view.account.now_ns,
+            at_ns=asked.at_ns,
             attempt=attempt,
             provider=one.provider,
             model=one.model,
@@ -91,7 +104,9 @@ class GladiatorEngine:
             seed=one.seed,
         )
 
-    async def _ask(self, view: View, question: Question, lessons: tuple[LessonRow, ...]) -> Answer:
+    async def _ask(
+        self, asked: _Asked, question: Question, lessons: tuple[LessonRow, ...]
+    ) -> Answer:
         deadline_s = self.settings.deadline_s
         reply = _storable(await self.client.ask(question, deadline_s=deadline_s))
         calls = [self._row(question, reply)]
@@ -101,7 +116,7 @@ class GladiatorEngine:
             left_s = deadline_s - took_ns / NS_PER_S
             if left_s >= LEAST_REPAIR_S:
                 again = self._question(
-                    view,
+                    asked,
                     REPAIR,
                     *question.messages,
                     Message("assistant", reply.text[:MOST_QUOTED]),
@@ -112,7 +127,7 @@ class GladiatorEngine:
                 took_ns += repaired.latency_ns
                 if repaired.outcome is Outcome.ANSWERED:
                     parsed = _better(parsed, parse_reply(repaired.text))
-        decided = _abstained(reply) if parsed is None else self._decided(parsed, view)
+        decided = _abstained(reply) if parsed is None else self._decided(parsed, asked)
         return msgspec.structs.replace(
             decided, calls=tuple(calls), lessons=lessons, latency_ns=self._latency_ns(took_ns)
         )
@@ -130,10 +145,15 @@ class GladiatorEngine:
             return int(self.settings.latency_s * NS_PER_S)
         return -(-took_ns // NS_PER_S) * NS_PER_S
 
-    def _decided(self, parsed: Parsed, view: View) -> Answer:
+    def _decided(self, parsed: Parsed, asked: _Asked) -> Answer:
         if parsed.faults and not parsed.decisions:
             return Answer(abstention=Abstention(reason="unparseable", text=parsed.faults[0]))
-        judged: Judged = judge(parsed.decisions, view, timeframes=_timeframes(view))
+        judged: Judged = judge(
+            parsed.decisions,
+            asked.view,
+            timeframes=_timeframes(asked.view),
+            tickets=asked.tickets,
+        )
         faulty = tuple(
             Refusal(
                 symbol=str(raw.get("asset", ""))[:40],
@@ -150,13 +170,15 @@ class GladiatorEngine:
         )
 
     async def _reflect(
-        self, view: View, lessons: tuple[LessonRow, ...]
+        self, asked: _Asked, lessons: tuple[LessonRow, ...]
     ) -> tuple[ModelCallRow, tuple[LessonRow, ...]]:
         """Ask what the model learns from its newest tickets; its next prompt has the words."""
         text = reflection_question(lessons)
-        question = self._question(view, REFLECTION, Message("user", text), schema=REFLECTION_SCHEMA)
-        asked = self.client.ask(question, deadline_s=self.settings.deadline_s)
-        reply = _storable(await asked)
+        question = self._question(
+            asked, REFLECTION, Message("user", text), schema=REFLECTION_SCHEMA
+        )
+        asking = self.client.ask(question, deadline_s=self.settings.deadline_s)
+        reply = _storable(await asking)
         call = self._row(question, reply)
         words = parse_reflection(reply.text) if reply.outcome is Outcome.ANSWERED else ""
         *others, newest = lessons

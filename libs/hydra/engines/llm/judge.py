@@ -62,7 +62,7 @@ _MOST_SAID = 80  # characters
 _MOST_TEXT = 400
 _ALL = "*"
 _SEPARATORS = re.compile(r"[-/_:\s]")
-Own = Sequence[Ticket]  # the account's tickets on one asset
+Own = Sequence[Ticket]  # the account's tickets, all or on one asset
 _SIDES = {Action.OPEN_LONG: Side.BUY, Action.OPEN_SHORT: Side.SELL}
 
 
@@ -83,9 +83,15 @@ class _Refused(Exception):
 
 
 def judge(
-    decisions: Sequence[Decision], view: View, *, timeframes: Mapping[str, Collection[int]]
+    decisions: Sequence[Decision],
+    view: View,
+    *,
+    timeframes: Mapping[str, Collection[int]],
+    tickets: Own | None = None,
 ) -> Judged:
     """What follows from decisions that `parse_reply` gave. Raises nothing.
+
+    `tickets`: the account's own; None: those that it has now.
 
     `timeframes`: the lengths in ns, symbol by symbol, of the bars on which an invalidation
     can be judged. No decisions at all are a hold of everything: so a reply that could not be
@@ -94,13 +100,14 @@ def judge(
     if not decisions:
         return Judged(holds=(NOTHING_DECIDED,))
     market = view.market
+    every = view.account.tickets if tickets is None else tickets
     meant = [(decision, _symbol(decision, market)) for decision in decisions]
     intents: list[Intent] = []
     refusals: list[Refusal] = []
     holds: list[str] = []
     closing: set[int] = set()  # tickets that an intent closes already
     for i, (decision, symbol) in enumerate(meant):
-        own = [ticket for ticket in view.account.tickets if ticket.symbol == symbol]
+        own = [ticket for ticket in every if ticket.symbol == symbol]
         try:
             if symbol is None:
                 raise _Refused(

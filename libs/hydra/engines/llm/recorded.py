@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import msgspec
 
 from hydra.engines.llm.calls import ModelClient, Outcome, Question, Reply, Usage
+from hydra.errors import AnswerLost
 from hydra.tournament.season import ModelCallRow
 
 
@@ -18,8 +19,15 @@ class RecordedModels:
     """
 
     def __init__(
-        self, rows: Iterable[ModelCallRow], *, otherwise: ModelClient | None = None
+        self,
+        rows: Iterable[ModelCallRow],
+        *,
+        otherwise: ModelClient | None = None,
+        lost_until_ns: int | None = None,
     ) -> None:
+        """`lost_until_ns`: to what was asked live until then, and has no reply, none ever came;
+        `ask` raises AnswerLost."""
+        self._lost_until_ns = lost_until_ns
         self._rows = {(row.engine, row.at_ns, row.attempt): row for row in rows}
         self._otherwise = otherwise
         self.missed = 0
@@ -27,6 +35,8 @@ class RecordedModels:
     async def ask(self, question: Question, *, deadline_s: float) -> Reply:
         row = self._rows.get((question.engine, question.at_ns, question.attempt))
         if row is None:
+            if self._lost_until_ns is not None and question.at_ns <= self._lost_until_ns:
+                raise AnswerLost(f"{question.engine} was never answered")
             if self._otherwise is not None:
                 return await self._otherwise.ask(question, deadline_s=deadline_s)
             return self._miss("there is no recorded reply to this question")
