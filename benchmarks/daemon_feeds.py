@@ -66,7 +66,7 @@ class _Recorded:
     def __init__(self, hand: _Time) -> None:
         self._time = hand
         self._messages = [m for m in coinbase_messages() if m.message]
-        self.updates = sum(m.raw["type"] == "l2update" for m in self._messages)
+        self.updates: int = sum(m.raw["type"] == "l2update" for m in self._messages)
         self.seconds = 0.0
 
     @property
@@ -120,6 +120,7 @@ class Pulse(CoinbaseServer):
         self._rate = rate
         self._rng = Random(1)
         super().__init__({name: _book(price) for name, price in PRODUCTS.items()}, ())
+        self.walk = self._walk()
 
     @property
     def is_over(self) -> bool:
@@ -133,7 +134,7 @@ class Pulse(CoinbaseServer):
         while not self.is_ready(session):
             await asyncio.sleep(0.001)
         began = time.perf_counter()
-        for number, raw in enumerate(self._walk(), start=1):
+        for number, raw in enumerate(self.walk, start=1):
             for text in self.messages(session, raw):
                 await session.send(text)
             if not number % self._rate:

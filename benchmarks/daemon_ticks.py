@@ -9,6 +9,7 @@ judged, laid down and, where the plan says so, committed.
 from __future__ import annotations
 
 import asyncio
+import os
 import tempfile
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -18,9 +19,9 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
-import psutil
 from numpy.typing import NDArray
 
+from benchmarks.daemon_process import usage
 from hydra.clock import NS_PER_S
 from hydra.engines.view import View
 from hydra.features.specs import Feature, ema
@@ -194,7 +195,6 @@ def _play(
     step_ns, tenth = NS_PER_S // rate, max(1, len(table) // 10)
     due_ns, done_ns, cpu_ns = (np.zeros(len(table), np.int64) for _ in range(3))
     rss_mb: list[float] = []  # after each tenth of the ticks
-    process = psutil.Process()
 
     async def ticks() -> AsyncIterator[Chunk]:
         began = time.perf_counter_ns()
@@ -208,7 +208,7 @@ def _play(
             cpu_ns[i] = time.thread_time_ns() - before_ns
             done_ns[i] = time.perf_counter_ns()
             if not (i + 1) % tenth:
-                rss_mb.append(process.memory_info().rss / 1e6)
+                rss_mb.append(usage(os.getpid())[1])
 
     asyncio.run(mother.run(ticks()))
     counted = slice(min(WARM_TICKS, tenth), None)

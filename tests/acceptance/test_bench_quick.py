@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from benchmarks import models, report
+from benchmarks import daemon, daemon_feeds, daemon_ticks, models, report
 from benchmarks.measure import Measurement, Task, from_json, measure
 from benchmarks.suite import HYDRA, SLEEPING, Plan, Results, run
 from benchmarks.workload import Workload, candles
@@ -96,3 +98,36 @@ def test_the_cost_of_a_gladiators_call_is_measured_beside_the_sdks() -> None:
     assert "| missed deadlines, 200 at once |" in models.markdown(found)
     # Whoever runs next in this process has no keys. The other variable is polars' own.
     assert set(os.environ) <= {*before, "_RJEM_MALLOC_CONF"}
+
+
+def test_ticks_are_measured_one_by_one() -> None:
+    market, source = daemon_ticks.market(600, 2_000, Path("nowhere"))
+    found = daemon_ticks.measure(market, rate=2_000, commit_ms=None, every=2, paced=False).row()
+
+    assert "sample" in source
+    assert len(market) == 600 and market.resolution_ns == 500_000
+    assert found["ticks"] == 540  # a tenth is for warming up
+    assert found["trades"] > 1_000  # of 20 engines, once they are warm
+    assert 0 < found["p50_ms"] <= found["p99_ms"] <= found["max_ms"]
+
+
+def test_a_pulse_never_crosses_its_book() -> None:
+    venue = daemon_feeds.Pulse(100)
+    for _ in range(3_000):
+        next(venue.walk)
+        for book in venue.books.values():
+            bids, asks = book.depth(1)
+            assert bids[0][0] < asks[0][0]
+
+
+@pytest.mark.nightly
+def test_the_goals_of_the_daemon_are_measured_on_processes_that_are_killed(tmp_path: Path) -> None:
+    plan = replace(daemon.QUICK, ticks=600, growth_ticks=600, listen_s=0.0)
+    found = daemon.measure(plan, tmp_path, say=lambda what: None)
+
+    assert found.stored["records"] >= plan.records
+    assert found.recovery["cpu_s"] > 0 and found.recovery["took_s"] > 0
+    assert found.memory["last_mb"] > 100
+    assert all(rate > 0 for rates in found.events.values() for rate in rates.values())
+    assert {aim.reached for aim in daemon.aims(found)} >= {None}  # the load was not measured
+    assert "durable events a second" in daemon.markdown(found)

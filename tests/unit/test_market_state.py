@@ -23,11 +23,11 @@ Prices = Sequence[float] | Float64
 class World:
     """A market over tables, which the test moves by hand."""
 
-    def __init__(self, *tables: BarTable) -> None:
-        costs = costs_named("none")
+    def __init__(self, *tables: BarTable, costs: str = "none") -> None:
+        chosen = costs_named(costs)
         self.moment = Moment(START_NS)
         self.book = AccountBook(
-            accounts=1, initial_units=1, terms=terms_of(tuple(t.instrument for t in tables), costs)
+            accounts=1, initial_units=1, terms=terms_of(tuple(t.instrument for t in tables), chosen)
         )
         self.tables = tables
         self.histories = {
@@ -50,7 +50,7 @@ class World:
             self.book,
             [t.instrument for t in tables],
             self.histories,
-            costs.slippage,
+            chosen.slippage,
         )
 
     def move(self, now_ns: int) -> BookMarket:
@@ -69,6 +69,26 @@ class World:
 
 def hours(n: float) -> int:
     return START_NS + int(n * HOUR_NS)
+
+
+# Slippage
+
+
+def test_slippage_is_that_of_the_newest_bar_and_grows_with_size() -> None:
+    closes = [100.0, 101.0, 150.0, 150.0, 90.0]
+    world = World(a_table(closes=closes), costs="real")
+    found = []
+    for n in range(1, 6):
+        market = world.move(hours(n))
+        found.append([market.slippage_ticks("BTC-USD", steps) for steps in (1, 10_000, 1)])
+
+    alone = []
+    for n in range(1, 6):
+        market = World(a_table(closes=closes), costs="real").move(hours(n))
+        alone.append([market.slippage_ticks("BTC-USD", steps) for steps in (1, 10_000, 1)])
+    assert found == alone
+    assert len({tuple(one) for one in found}) > 3  # calm and wild bars
+    assert all(small == again < large for small, large, again in found[1:3])
 
 
 # Touches

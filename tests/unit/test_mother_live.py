@@ -110,6 +110,7 @@ def play_live(
     *,
     mode: str = "independent",
     warm: Sequence[BarTable] = (),
+    commit_ms: int = 0,
     on_chunk: Callable[[MemorySeasonStore, int], None] = lambda store, cycle: None,
 ) -> MemorySeasonStore:
     streams = streams_of(tables)
@@ -119,7 +120,8 @@ def play_live(
         plan=SeasonPlan(
             mode=mode, profile=profile("none"), costs=costs_named("none"), seed=1,
             start_ns=feed.first_ns, sample_ns=HOUR_NS, initial_units=25_000 * USD,
-            luck_traders=0, bootstrap_replicates=2, is_live=True, commit_ms=0,
+            luck_traders=0, bootstrap_replicates=2, is_live=True,
+            commit_ms=commit_ms,
         ),
         contestants=contestants,
         streams=streams,
@@ -202,6 +204,25 @@ def test_a_cycle_is_durable_before_the_next_one_begins() -> None:
     )  # fmt: skip
 
     assert committed[1:] == [(cycle, cycle) for cycle in range(1, 40)]
+
+
+def test_commits_may_be_grouped_and_the_season_is_the_same() -> None:
+    committed: set[int] = set()
+    stores = []
+    for commit_ms in (0, 3_600_000):
+        wall = Wall()
+        stores.append(
+            play_live(
+                tables(), field([lambda n: 0], wall), wall, commit_ms=commit_ms,
+                on_chunk=lambda store, cycle: committed.add(store.season.cycle),
+            )
+        )  # fmt: skip
+        if not commit_ms:
+            committed.clear()
+
+    each, grouped = stores
+    assert len(committed) <= 2  # none, and the first
+    assert lines(grouped) == lines(each)
 
 
 def test_an_answer_that_fails_while_the_market_goes_on_is_a_failure_like_any_other() -> None:
