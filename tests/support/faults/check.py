@@ -40,7 +40,7 @@ def check(url: str, name: str) -> None:
             select(tables.tickets).where(tables.tickets.c.season_id == season.id)
         ).all()
     _check_tickets(records, {row.ticket: row for row in rows})
-    _check_latches(records)
+    check_latches(records)
     _check_days(records)
     _check_equity(url, name)
 
@@ -90,7 +90,8 @@ def _check_tickets(records: Any, rows: Mapping[int, Any]) -> None:
             assert row.pnl_units == posted[ticket], f"ticket {ticket}: its money is another"
 
 
-def _check_latches(records: Any) -> None:
+def check_latches(records: Any) -> None:
+    """Raises AssertionError where an account takes risk while a latch of it holds."""
     until: dict[str, int] = {}  # by engine: no risk before that instant
     for record in records:
         body = msgspec.json.decode(record.body)
