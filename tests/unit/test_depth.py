@@ -22,7 +22,7 @@ LISTING = Listing(
 Side = list[tuple[int, int]]
 
 
-def levels(bids: Side, asks: Side, **changes: str) -> tuple[Side, Side]:
+def levels(bids: Side, asks: Side, **changes: Any) -> tuple[Side, Side]:
     """What is kept of a book in hundredths and ten-thousandths."""
     book = OrderBook()
     book.load(bids, asks)
