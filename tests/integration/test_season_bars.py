@@ -22,6 +22,8 @@ from tests.support.seasons import a_season
 
 pytest_plugins = ["tests.support.postgres"]
 
+CONSTANT = ("instrument", "resolution_ns", "source", "real_spread")
+
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
@@ -54,19 +56,29 @@ def test_bars_come_back_as_they_were(bars: SeasonBars) -> None:
     tables = some_bars()
     bars.append([KeptBar(table, "silent" * (i % 2)) for i, table in enumerate(tables)])
 
-    loaded = bars.load({"BTC-USD": tables[0].instrument})
+    (loaded,) = bars.load({"BTC-USD": tables[0].instrument})
 
-    assert [bar.unfit for bar in loaded] == ["", "silent", "", "silent", ""]
-    for bar, table in zip(loaded, tables, strict=True):
+    assert list(loaded.unfit) == ["", "silent", "", "silent", ""]
+    for row, table in enumerate(tables):
         for one in fields(table):
-            if one.name != "depth":
-                assert getattr(bar.table, one.name) == getattr(table, one.name), one.name
-    depths = [bar.table.depth for bar in loaded]
-    for depth, table in zip(depths[:3], tables, strict=False):
-        assert depth is not None and table.depth is not None
-        assert depth.dtype == np.int64
-        np.testing.assert_array_equal(depth, table.depth)
-    assert depths[3:] == [None, None]  # an empty book is one that nobody knows
+            if one.name not in ("depth", *CONSTANT):
+                assert getattr(loaded.table, one.name)[row] == getattr(table, one.name)[0], one.name
+    assert [getattr(loaded.table, name) for name in CONSTANT] == [
+        getattr(tables[0], name) for name in CONSTANT
+    ]
+    known = [table.depth for table in tables[:3] if table.depth is not None]
+    assert loaded.table.depth is not None
+    np.testing.assert_array_equal(loaded.table.depth[:3], np.concatenate(known))
+    assert not loaded.table.depth[3:].any()  # an empty book is one that nobody knows
+
+
+def test_bars_none_of_which_has_depth_have_none(bars: SeasonBars) -> None:
+    tables = some_bars()[3:]
+    bars.append([KeptBar(table) for table in tables])
+
+    (loaded,) = bars.load({"BTC-USD": tables[0].instrument})
+
+    assert loaded.table.depth is None
 
 
 def test_depth_is_kept_as_short_text(url: str, bars: SeasonBars) -> None:
@@ -84,7 +96,7 @@ def test_a_depth_that_is_none_is_named(url: str, bars: SeasonBars) -> None:
     tables = some_bars()
     bars.append([KeptBar(tables[0])])
     too_many = f"[[{','.join(['[0,1]'] * (DEPTH_LEVELS + 1))}],[]]"
-    for text in ("", "[]", "[[[0,1,2]],[]]", "[[[0,-1e99]],[]]", too_many):
+    for text in ("[]", "{}", "[[[0,1,2]],[]]", "[[[0,-1e99]],[]]", too_many):
         with writing(url) as connection:
             connection.execute(season_bars.update().values(depth=text))
 
