@@ -58,5 +58,5 @@ async def test_a_length_that_no_venue_has_is_gathered_from_the_longest_that_fits
 
 @pytest.mark.parametrize("length_s", [1, 5, 45])
 async def test_bars_of_seconds_have_no_past(settings: Settings, length_s: int) -> None:
-    with pytest.raises(VenueDown, match="coinbase has none so short"):
+    with pytest.raises(VenueDown, match="coinbase has no such bars"):
         await of_length(settings, length_s * NS_PER_S)

@@ -13,7 +13,7 @@ from sqlalchemy import select
 from hydra.errors import StorageError
 from hydra.feeds.tables import rows_between
 from hydra.market.bars import DEPTH_LEVELS, BarTable, no_depth
-from hydra.storage.bars import KeptBar, SeasonBars, singly
+from hydra.storage.bars import KeptBar, SeasonBars
 from hydra.storage.database import reading, writing
 from hydra.storage.store import open_season
 from hydra.storage.tables import season_bars
@@ -21,6 +21,8 @@ from tests.support.bars import a_random_walk
 from tests.support.seasons import a_season
 
 pytest_plugins = ["tests.support.postgres"]
+
+CONSTANT = ("instrument", "resolution_ns", "source", "real_spread")
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -54,20 +56,29 @@ def test_bars_come_back_as_they_were(bars: SeasonBars) -> None:
     tables = some_bars()
     bars.append([KeptBar(table, "silent" * (i % 2)) for i, table in enumerate(tables)])
 
-    loaded = list(singly(bars.load({"BTC-USD": tables[0].instrument})))
+    (loaded,) = bars.load({"BTC-USD": tables[0].instrument})
 
-    assert [bar.unfit for bar in loaded] == ["", "silent", "", "silent", ""]
-    for bar, table in zip(loaded, tables, strict=True):
+    assert list(loaded.unfit) == ["", "silent", "", "silent", ""]
+    for row, table in enumerate(tables):
         for one in fields(table):
-            if one.name != "depth":
-                assert getattr(bar.table, one.name) == getattr(table, one.name), one.name
-    depths = [bar.table.depth for bar in loaded]
-    for depth, table in zip(depths[:3], tables, strict=False):
-        assert depth is not None and table.depth is not None
-        assert depth.dtype == np.int64
-        np.testing.assert_array_equal(depth, table.depth)
-    for depth in depths[3:]:  # an empty book is one that nobody knows
-        assert depth is None or not depth.any()
+            if one.name not in ("depth", *CONSTANT):
+                assert getattr(loaded.table, one.name)[row] == getattr(table, one.name)[0], one.name
+    assert [getattr(loaded.table, name) for name in CONSTANT] == [
+        getattr(tables[0], name) for name in CONSTANT
+    ]
+    known = [table.depth for table in tables[:3] if table.depth is not None]
+    assert loaded.table.depth is not None
+    np.testing.assert_array_equal(loaded.table.depth[:3], np.concatenate(known))
+    assert not loaded.table.depth[3:].any()  # an empty book is one that nobody knows
+
+
+def test_bars_none_of_which_has_depth_have_none(bars: SeasonBars) -> None:
+    tables = some_bars()[3:]
+    bars.append([KeptBar(table) for table in tables])
+
+    (loaded,) = bars.load({"BTC-USD": tables[0].instrument})
+
+    assert loaded.table.depth is None
 
 
 def test_depth_is_kept_as_short_text(url: str, bars: SeasonBars) -> None:
@@ -85,7 +96,7 @@ def test_a_depth_that_is_none_is_named(url: str, bars: SeasonBars) -> None:
     tables = some_bars()
     bars.append([KeptBar(tables[0])])
     too_many = f"[[{','.join(['[0,1]'] * (DEPTH_LEVELS + 1))}],[]]"
-    for text in ("", "[]", "[[[0,1,2]],[]]", "[[[0,-1e99]],[]]", too_many):
+    for text in ("[]", "{}", "[[[0,1,2]],[]]", "[[[0,-1e99]],[]]", too_many):
         with writing(url) as connection:
             connection.execute(season_bars.update().values(depth=text))
 

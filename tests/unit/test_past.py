@@ -130,4 +130,4 @@ def test_where_nobody_has_any_it_is_the_venues_that_are_down(server: VenueRest) 
     with pytest.raises(VenueDown, match=r"no candles of BTC-USD: .*no candles of XAUUSD: "):
         bars("coinbase", "oanda")
     with pytest.raises(VenueDown, match="oanda has no such bars"):
-        bars("coinbase", "oanda", length_ns=7 * MINUTE_NS)
+        bars("coinbase", "oanda", length_ns=7 * NS_PER_S)

@@ -82,7 +82,7 @@ class VenuePast:
                 continue
             candle_ns = max((one for one in venue.bars if resolution_ns % one == 0), default=0)
             if not candle_ns:
-                failed.append(f"{venue.name} has none so short")
+                failed.append(f"{venue.name} has no such bars")
                 continue
             address = address_of(venue, self._settings)
             try:
