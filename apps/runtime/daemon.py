@@ -37,6 +37,7 @@ from hydra.storage.store import SqlSeasonStore
 
 WEEKEND_NS = 3 * NS_PER_DAY  # and a holiday
 LATE_S = 30.0
+CANDLES_S = 20.0  # that a season which plays waits for candles; the market goes on meanwhile
 
 
 class Past(Protocol):
@@ -68,6 +69,7 @@ class Daemon:
     has_played: bool = field(default=False, init=False)  # a minute that was not stored before
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
     _unfit: dict[str, str] = field(default_factory=dict)  # by symbol, of the newest minute
+    _unknown: str = ""  # why the last gap could not be made up
     _mother: Mother = field(init=False)
 
     def stop(self) -> None:
@@ -195,7 +197,7 @@ class Daemon:
         for length_ns in sorted({stream.resolution_ns for stream in self.season.streams}):
             end_ns = start_ns - start_ns % length_ns
             try:
-                tables = await self.past.bars(length_ns, end_ns - self._back_ns(length_ns), end_ns)
+                tables = await self._candles(length_ns, end_ns - self._back_ns(length_ns), end_ns)
             except VenueDown as error:
                 self.say(f"no candles of {timeframe_name(length_ns)} to warm up with: {error}")
                 continue
@@ -225,10 +227,13 @@ class Daemon:
         if self.past is None or end_ns <= from_ns:
             return
         try:
-            tables = await self.past.bars(fine_ns, from_ns, end_ns)
+            tables = await self._candles(fine_ns, from_ns, end_ns)
         except VenueDown as error:
-            self.say(f"what the market did meanwhile is unknown: {error}")
+            if str(error) != self._unknown:  # else it is so minute after minute
+                self.say(f"what the market did meanwhile is unknown: {error}")
+            self._unknown = str(error)
             return
+        self._unknown = ""
         bars = list(singly(KeptBars(one, [MADE_UP] * len(one)) for one in tables.values()))
         bars.sort(key=lambda bar: (bar.close_ns, bar.table.symbol))
         if bars:
@@ -237,6 +242,26 @@ class Daemon:
             made_up = list(group)
             self._keep(made_up)
             yield made_up
+
+    async def _candles(self, length_ns: int, start_ns: int, end_ns: int) -> Mapping[str, BarTable]:
+        """Of the past. Raises VenueDown, _Stopped when told to stop."""
+        assert self.past is not None
+        coming = asyncio.ensure_future(self.past.bars(length_ns, start_ns, end_ns))
+        stopped = asyncio.ensure_future(self._stopping.wait())
+        within_s = CANDLES_S if self.pulse.is_playing else None
+        try:
+            await asyncio.wait(
+                {coming, stopped}, timeout=within_s, return_when=asyncio.FIRST_COMPLETED
+            )
+            if coming.done():
+                return coming.result()
+            if stopped.done():
+                raise _Stopped
+            raise VenueDown(f"no candles came within {CANDLES_S:g} s")
+        finally:
+            stopped.cancel()
+            if coming.cancel():
+                await asyncio.wait({coming})
 
     # The status
 

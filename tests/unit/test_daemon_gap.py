@@ -4,7 +4,7 @@ asks nobody."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from decimal import Decimal
@@ -13,10 +13,12 @@ from typing import Any
 
 import pytest
 
+from apps.runtime import daemon
 from apps.runtime.backlog import Backlog
-from apps.runtime.daemon import LATE_S
+from apps.runtime.daemon import LATE_S, Past
 from hydra.clock import NS_PER_S, ManualClock
 from hydra.feeds.kept import LATE, MADE_UP
+from hydra.market.bars import BarTable
 from hydra.storage.bars import SeasonBars
 from hydra.storage.database import reading
 from hydra.storage.queries import decisions, trades
@@ -29,6 +31,7 @@ from tests.support.daemons import (
     Buyer,
     Rows,
     Watcher,
+    a_board,
     a_daemon,
     live_season,
 )
@@ -45,6 +48,7 @@ class EndOfTest(Exception):
 def play(
     url: str, home: Path, buyer: Buyer, rows: range, *, now_row: float, resume: bool = False,
     unheard: Iterable[int] = (), coarse: Watcher | None = None, has_candles: bool = True,
+    past: Past | None = None,
 ) -> list[str]:  # fmt: skip
     """Play rows of the market, beginning at an instant, counted in rows; what was said."""
     season = live_season(buyer, coarse)
@@ -58,12 +62,12 @@ def play(
             clock.set_ns(max(clock.now_ns(), START_NS + (row + 1) * MINUTE_NS))
 
         backlog = Backlog(Rows(market, rows, before=pass_time, end=EndOfTest()))
-        past = market if has_candles else None
-        daemon = a_daemon(
-            season, url, store, backlog, home, past=past, clock=clock, say=said.append
+        candles = (past or market) if has_candles else None
+        one = a_daemon(
+            season, url, store, backlog, home, past=candles, clock=clock, say=said.append
         )
         with suppress(EndOfTest):
-            await daemon.play()
+            await one.play()
         await backlog.aclose()
 
     with open_season(url, season.row, resume=resume, durable=True) as store:
@@ -171,3 +175,49 @@ def test_a_minute_is_late_when_one_could_no_longer_have_traded_on_it(tmp_path: P
         url = f"sqlite:///{tmp_path}/{name}.db"
         play(url, tmp_path, buyer, range(1), now_row=1 + late_s / minute_s)
         assert len(buyer.asked) == asked, name
+
+
+class NoCandles:
+    """A venue that takes a question for candles, and never answers."""
+
+    def __init__(self, asked: Callable[[], object] = lambda: None) -> None:
+        self._asked = asked
+
+    async def bars(self, resolution_ns: int, start_ns: int, end_ns: int) -> Mapping[str, BarTable]:
+        self._asked()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+
+def test_a_market_that_plays_does_not_wait_for_candles_that_do_not_come(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(daemon, "CANDLES_S", 0.01)
+    url = f"sqlite:///{tmp_path}/hydra.db"
+    buyer = Buyer()
+
+    said = play(url, tmp_path, buyer, range(5), now_row=0, unheard={1, 3}, past=NoCandles())
+
+    assert buyer.asked == [CLOSES[row] for row in (0, 2, 4)]
+    unknown = [text for text in said if "unknown" in text]
+    assert unknown == ["what the market did meanwhile is unknown: no candles came within 0.01 s"]
+
+
+def test_told_to_stop_while_it_waits_for_candles_it_stops(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/hydra.db"
+    play(url, tmp_path, Buyer(), range(2), now_row=0)
+    season = live_season(Buyer())
+    board = a_board(tmp_path)
+
+    async def live(store: Any) -> None:
+        backlog = Backlog(Rows(MARKET, [], waits=True))
+        one = a_daemon(
+            season, url, store, backlog, tmp_path, board=board,
+            clock=ManualClock(START_NS + 5 * MINUTE_NS), past=NoCandles(lambda: one.stop()),
+        )  # fmt: skip
+        assert await one.play() is None
+        await backlog.aclose()
+
+    with open_season(url, season.row, resume=True, durable=True) as store:
+        asyncio.run(live(store))
+    assert board.status.state == "stopped"
