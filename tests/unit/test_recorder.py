@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from hydra.feeds.bars_from_ticks import BarBuilder
 from hydra.feeds.recorder import Recorder
 from hydra.feeds.recording import Recorded, Recording, day_of, recordings
 from hydra.feeds.tables import rows_between
-from hydra.market.bars import BarTable
+from hydra.market.bars import BarTable, no_depth
 from hydra.market.catalogue import Catalogue
 from hydra.market.events import BookChange, Event, Quote, Trade
 from hydra.market.instruments import Instrument
@@ -45,6 +45,9 @@ def recording_of(folder: Path) -> Recording:
 def minutes(count: int, start_ns: int = START_NS, symbol: str = "BTC-USD") -> list[KeptBar]:
     table = a_random_walk(np.random.default_rng(1), count, symbol, "1m", start_ns=start_ns)
     unfit = ["", "the book is crossed"]
+    depth = no_depth(count)
+    depth[:, 0, 0], depth[:, 0, 1], depth[:, 1, 0] = (0, 7), (3, 1), (2**40, 2**50)
+    table = replace(table, depth=depth)
     return [KeptBar(rows_between(table, i, i + 1), unfit[i % 2]) for i in range(count)]
 
 
