@@ -128,8 +128,7 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         name="HYDRA_KEEP_LOGS_DAYS", group=KEPT, kind=Kind.NUMBER, is_field=True, default="30",
-        about="How long rotated logs, logs of faults and states of finished seasons are kept;"
-        " 0: for ever.",
+        about="How long old logs and states of finished seasons are kept; 0: for ever.",
     ),
     Setting(
         name="HYDRA_KEEP_RECORDINGS_DAYS", group=KEPT, kind=Kind.NUMBER, is_field=True, default="0",
