@@ -55,7 +55,7 @@ lint: $(VENV)/.hydra-dev  ## ruff and mypy
 	@$(BIN)/mypy --no-error-summary
 
 test: $(VENV)/.hydra-dev  ## all tests but the nightly ones
-	@$(BIN)/pytest -m "not nightly" -n auto --dist loadfile
+	@$(BIN)/pytest -m "not nightly" -n logical --dist loadfile
 
 unit: $(VENV)/.hydra-dev  ## unit and property tests only
 	@$(BIN)/pytest tests/unit tests/property -m "not nightly and not slow"
