@@ -85,7 +85,7 @@ def judge(places: Sequence[Standing], rules: EliminationRules) -> Judgement:
     )
     return Judgement(
         engine=one.engine,
-        text=f"last {whose}: net P&L {usd(one.net_pnl_units)} after {one.counted_trades},"
+        text=f"last {whose}: net P&L {usd(one.net_pnl_units)} after {one.counted_trades} trades,"
         f" {usd(next_up.net_pnl_units - one.net_pnl_units)} behind {next_up.engine}",
     )
 
