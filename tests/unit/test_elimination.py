@@ -40,7 +40,7 @@ def test_the_last_of_five_leaves_when_it_lost_money_and_is_told_why() -> None:
     assert found == Judgement(
         engine="e",
         text="last of 5 judged (at least 3 closed trades each): net P&L -312.40 USD after"
-        " 17, 271.90 USD behind d",
+        " 17 trades, 271.90 USD behind d",
     )
 
 

@@ -126,7 +126,7 @@ def test_its_row_says_when_and_why_and_it_stays_in_the_standings() -> None:
     row = season.store.season.engines["e"]
     # Eleven round trips of 40 lots, and as much open.
     reason = (
-        "last of 6 judged (at least 3 closed trades each): net P&L -120.00 USD after 11,"
+        "last of 6 judged (at least 3 closed trades each): net P&L -120.00 USD after 11 trades,"
         " 60.00 USD behind f"
     )
     assert (row.state, row.reason, row.since_ns) == ("eliminated", reason, START_NS + 24 * HOUR_NS)
