@@ -3,8 +3,9 @@
 The market's thread only appends to buffers. A thread of the recorder's own writes them out
 every few seconds as small whole files (`fresh`), and now and then, and at a day's end, gathers
 those into parts of one symbol each. A file appears under its name when it is whole, so a death at
-any moment costs at most the seconds since the last flush; of bars it costs none, since those that
-the database keeps are completed at the next start. See recording.py for the folders.
+any moment costs at most the seconds since the last flush (of one that is under way, one kind may
+be there and another not); of bars it costs none, since those that the database keeps are
+completed at the next start. See recording.py for the folders.
 
 A disk that is full or gone never stops the season: the recorder says so once, drops ticks and
 counts them, holds bars back, and tries again with the next flush.
