@@ -98,6 +98,8 @@ class Sentinel:
     def __exit__(self, *of_the_error: object) -> None:
         self._ends.set()
         self._thread.join()
+        if self._board.status.alarms:  # of a season that does not run nothing lasts
+            self._board.tell(alarms=[])
 
     def _run(self) -> None:
         while not self._ends.wait(LOOK_S):

@@ -15,6 +15,8 @@ from hydra.operations.alarms import REMIND_S, Alarms, Condition, News, Notice, r
 from tests.support.bars import an_instrument
 from tests.support.daemons import a_board
 
+STATUS = Path("data") / "hydra" / "run" / "live.json"
+
 
 def told(alarms: Alarms, at_s: float, *found: Condition) -> list[tuple[News, str]]:
     return [(one.news, one.key) for one in alarms.look(found, round(at_s * NS_PER_S))]
@@ -112,14 +114,16 @@ def test_the_sentinel_works_while_the_market_loop_is_held(tmp_path: Path) -> Non
     with a_sentinel(tmp_path, pulse, heard):
         assert heard.came.wait(20.0)  # this thread, the loop's, does nothing else
 
+        assert read(tmp_path / STATUS).alarms
     assert "alarm: no minute has been played for" in heard.lines[0]
+    assert read(tmp_path / STATUS).alarms == []  # it does not run any more
 
 
 def test_alarms_stand_in_the_status_until_they_are_over(tmp_path: Path) -> None:
     heard = Heard()
     pulse = a_pulse(unfit={"A": "stale", "B": "stale"})
     sentinel = a_sentinel(tmp_path, pulse, heard)
-    status_path = tmp_path / "data" / "hydra" / "run" / "live.json"
+    status_path = tmp_path / STATUS
 
     sentinel.look(0)
     assert not status_path.exists()
