@@ -164,7 +164,7 @@ def play_file(
             assert writes.struck, f"it failed though nothing was done to it: {error}"
         finally:
             writes.heal()
-        writes.at, writes.struck = None, False
+            writes.at, writes.struck = None, False  # a season may end before its blow falls
         if is_stored(url):
             check(url, NAME)
     raise AssertionError("count has no end")
