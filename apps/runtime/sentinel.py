@@ -53,16 +53,17 @@ def conditions(pulse: Pulse, now_ns: int, *, prices_s: float) -> Iterator[Condit
         silent_s = (now_ns - pulse.beat_ns) / NS_PER_S
         if silent_s > pulse.bar_s + STALL_S:
             yield Condition("stall", f"no minute has been played for {silent_s:.0f} s")
-    unknown = sorted(pulse.exposed & pulse.unfit.keys())
+    unfit = pulse.unfit  # once: the loop may replace it at any moment
+    unknown = sorted(pulse.exposed & unfit.keys())
     if unknown:
         yield Condition(
             "equity",
             "what open tickets are worth is not known: "
-            + "; ".join(f"{symbol}: {pulse.unfit[symbol]}" for symbol in unknown),
+            + "; ".join(f"{symbol}: {unfit[symbol]}" for symbol in unknown),
             prices_s,
         )
-    elif pulse.symbols and len(pulse.unfit) >= pulse.symbols:
-        symbol, why = min(pulse.unfit.items())
+    elif unfit and len(unfit) >= pulse.symbols:
+        symbol, why = min(unfit.items())
         yield Condition("prices", f"no symbol has fit prices: {symbol}: {why}", prices_s)
 
 
@@ -103,7 +104,10 @@ class Sentinel:
 
     def _run(self) -> None:
         while not self._ends.wait(LOOK_S):
-            self.look(monotonic_ns())
+            try:
+                self.look(monotonic_ns())
+            except Exception as error:  # who looks after a season must not fall silent
+                self._board.tell(alarms=[f"the sentinel failed: {type(error).__name__}: {error}"])
 
     def look(self, now_ns: int) -> None:
         """Judge what there is, and tell what is news."""

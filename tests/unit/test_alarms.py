@@ -91,6 +91,45 @@ def test_a_database_that_is_away_explains_the_standstill() -> None:
     assert keys(a_pulse(storage="locked"), at_s=9_000.0) == {"storage": STORAGE_S}
 
 
+class Restless(Pulse):
+    """The loop replaces what is unfit between any two looks at it."""
+
+    __slots__ = ("looks",)
+    looks: list[dict[str, str]]
+
+    def __getattribute__(self, name: str) -> object:
+        if name == "unfit":
+            looks = super().__getattribute__("looks")
+            return looks.pop(0) if looks else {}
+        return super().__getattribute__(name)
+
+
+def test_what_the_loop_replaces_meanwhile_does_not_make_the_sentinel_stumble() -> None:
+    pulse = Restless(bar_s=60.0, beat_ns=0, symbols=2, exposed=frozenset({"A"}))
+    pulse.looks = [{"A": "stale"}]
+
+    assert keys(pulse) == {"equity": 300.0}
+
+
+def test_a_sentinel_that_cannot_tell_says_so_in_the_status_and_looks_again(tmp_path: Path) -> None:
+    told = Heard()
+
+    def deaf(line: str) -> None:
+        told(line)
+        raise BrokenPipeError("nobody reads")
+
+    pulse = a_pulse(beat_ns=-(10**15))
+    sentinel = Sentinel(
+        pulse, a_board(tmp_path), folder=tmp_path, prices_s=300.0, command=(), warn=deaf
+    )
+    with sentinel:
+        assert told.came.wait(20.0)
+        told.came.clear()
+        pulse.beat_ns, pulse.is_playing = 0, False
+        assert told.came.wait(20.0)  # that it is over
+    assert [line.split(":")[0] for line in told.lines] == ["alarm", "alarm over"]
+
+
 class Heard:
     """What a sentinel says, and a wait for it."""
 
